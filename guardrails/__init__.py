@@ -1,0 +1,1 @@
+"""Text in, verdict out. Knows neither jobs nor providers."""

@@ -1,0 +1,1 @@
+"""What travels between the door and the workers, and nothing else."""

@@ -1,0 +1,55 @@
+"""What comes back from a job: numbered events, sealed one by one.
+
+On the wire an event is one letter, a JSON head, a line break and a body of bytes that nobody on the way parses again:
+
+    s{"provider": …, "model": …, "attempt": 1}      a worker has begun
+    d{}\\n{"id": …, "object": "chat.completion.chunk"}  a delta: one OpenAI chunk
+    e{"state": "done", "usage": …}\\n{…}              the end, with the whole answer of a blocking request
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+_EMPTY: dict[str, Any] = {}
+
+
+class Kind(enum.Enum):
+    STARTED = b"s"
+    DELTA = b"d"
+    END = b"e"
+
+
+_KINDS = {kind.value: kind for kind in Kind}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    kind: Kind
+    head: dict[str, Any] = field(default_factory=dict)
+    body: bytes = b""
+
+    def dump(self) -> bytes:
+        head = orjson.dumps(self.head) if self.head else b"{}"
+        return b"%b%b\n%b" % (self.kind.value, head, self.body)
+
+
+def load(data: bytes) -> Event:
+    """The event that `dump` wrote.
+
+    Raises:
+        ValueError: not an event.
+    """
+    head, line, body = data.partition(b"\n")
+    kind = _KINDS.get(head[:1])
+    if kind is None or not line:
+        raise ValueError("not an event")
+    return Event(kind, _EMPTY if head[1:] == b"{}" else orjson.loads(head[1:]), body)
+
+
+def delta(body: bytes) -> Event:
+    return Event(Kind.DELTA, _EMPTY, body)

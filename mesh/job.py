@@ -1,0 +1,192 @@
+"""A job: one request on its way through the mesh."""
+
+from __future__ import annotations
+
+import enum
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import orjson
+
+from mesh import errors, lanes
+
+Endpoint = Literal["chat.completions", "completions", "embeddings"]
+
+
+class State(enum.StrEnum):
+    QUEUED = "queued"  # waits in a lane, or for the end of a back-off
+    RUNNING = "running"  # leased to a worker
+    PARKED = "parked"  # every target of its route cools down
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"  # past its deadline
+
+    @property
+    def ended(self) -> bool:
+        return self not in (State.QUEUED, State.RUNNING, State.PARKED)
+
+
+def new_id() -> str:
+    """`job-` and 128 random bits."""
+    return "job-" + secrets.token_hex(16)
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A counter that a job raises while it is open. What it counts is routing's business."""
+
+    name: str  # no spaces
+    amount: int
+    ceiling: int
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A provider and its model name."""
+
+    provider: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """What a worker is told about a job in plain text; nothing here comes from a prompt."""
+
+    endpoint: Endpoint
+    model: str  # as the caller named it
+    targets: tuple[Target, ...]  # the route
+    at: int = 0  # the target to try now
+    stream: bool = False
+    include_usage: bool = False  # the stream's last chunk bears the usage
+    created_unix_s: int = 0
+
+    @property
+    def target(self) -> Target:
+        return self.targets[self.at]
+
+    def dump(self) -> bytes:
+        targets = [[target.provider, target.model] for target in self.targets]
+        return orjson.dumps([self.endpoint, self.model, targets, self.at, self.stream, self.include_usage, self.created_unix_s])
+
+    @classmethod
+    def load(cls, data: bytes) -> Spec:
+        endpoint, model, targets, at, stream, include_usage, created = orjson.loads(data)
+        return cls(
+            endpoint=endpoint,
+            model=model,
+            targets=tuple(Target(*target) for target in targets),
+            at=at,
+            stream=stream,
+            include_usage=include_usage,
+            created_unix_s=created,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """All that the door writes about a new job."""
+
+    id: str
+    tenant: str
+    key: str  # the id of the key that asked
+    spec: Spec
+    request: bytes  # sealed; empty when `large`
+    timeout_ms: int
+    retention_ms: int
+    priority: lanes.Priority = "interactive"
+    large: bool = False  # the sealed request lies in a key of its own
+    door: str = ""  # the boot id of the web process that waits, if one does
+    private: bool = False
+    rerun: bool = True  # may be sent again when an attempt's outcome is unknown and the client has seen nothing
+    reserved_usd: str = ""  # what one attempt may cost at most
+    holds: Sequence[Hold] = ()
+    idempotency_key: str = ""
+    fingerprint: str = ""  # of the request, to tell a repeated key from a reused one
+    notes: dict[str, Any] = field(default_factory=dict)  # plain facts shown with the job (routing decisions)
+
+    @property
+    def lane(self) -> lanes.Lane:
+        return lanes.Lane(self.spec.target.provider, self.priority)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job as its worker holds it."""
+
+    id: str
+    fence: int
+    attempt: int
+    seq: int  # the number of the last event that an earlier attempt wrote
+    left_ms: int  # until the deadline, by Redis' clock
+    waited_ms: int
+    lane: str
+    tenant: str
+    spec: Spec
+    request: bytes
+    large: bool
+    stop: str  # why it should stop, if it should
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A line of a job's timeline."""
+
+    at_ms: int
+    state: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """A job as its owner may see it; `end` and `result` are still sealed."""
+
+    id: str
+    state: State
+    lane: str
+    endpoint: Endpoint
+    provider: str
+    model: str  # the provider's
+    spec: Spec
+    attempt: int
+    attempts: list[dict[str, Any]]
+    seq: int
+    created_ms: int
+    deadline_ms: int
+    ended_ms: int | None
+    timeline: list[Step]
+    end: bytes
+    result: bytes
+    reason: str
+    usage: dict[str, Any] | None
+    cost_usd: str | None
+    private: bool
+    position: int | None
+    gap_ms: float | None
+
+    @property
+    def eta_ms(self) -> int | None:
+        """How long it will wait at the lane's present pace; None while that is not known."""
+        if self.position is None or self.gap_ms is None:
+            return None
+        return round((self.position + 1) * self.gap_ms)
+
+
+# Endings that a script wrote by itself, with no worker to seal a message.
+_REASONS: dict[str, tuple[type[errors.GatewayError], str]] = {
+    "deadline": (errors.DeadlineExceeded, "The job's deadline passed before it was done."),
+    "worker_lost": (errors.WorkerLost, "Every worker that took this job was lost; it was given up after its last attempt."),
+    "outcome_unknown": (
+        errors.OutcomeUnknown,
+        "The worker was lost after the request had been sent; it may have been done and billed, and was not repeated.",
+    ),
+    "not_private": (errors.GatewayError, "A private job was refused by a worker whose provider is not private."),
+}
+
+
+def ending(reason: str) -> errors.GatewayError:
+    """The error of a job that ended without a worker's word."""
+    kind, message = _REASONS.get(reason, (errors.Cancelled, "The job was cancelled."))
+    return kind(message)

@@ -1,0 +1,91 @@
+#!lua flags=allow-oom
+-- claim(boot, call number, free slots, lease ms, max attempts, turn, {lane, private 0|1} interactive …, "|", {lane, private} batch …)
+-- Pop messages and lease their jobs in one step. The interactive lanes come first, but of every 20 jobs one is a batch job where
+-- there is any. A repeated call number is answered with the same jobs. A message whose job is not waiting is dropped.
+-- KEYS  <lane> list · waiting:<lane> · running:<lane> zset (score = end of the lease) · job:<id> · claimed:<boot> hash · pace:<lane>
+-- Reply {turn, row …}; row = {id, fence, attempt, seq, left ms, waited ms, lane, tenant, spec, request, large, stop}
+-- include mesh
+-- include claim
+local boot, call, free, lease_ms, max_attempts, turn =
+  ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
+local now = now_ms()
+local memory = P .. 'claimed:' .. boot
+local last = redis.call('HMGET', memory, 'call', 'ids', 'turn')
+local reply = { turn }
+if last[1] == call then
+  reply[1] = tonumber(last[3])
+  for id in last[2]:gmatch('%S+') do
+    local held = redis.call('HMGET', P .. 'job:' .. id, 'state', 'owner')
+    if held[1] == 'running' and held[2] == boot then reply[#reply + 1] = row(id, now) end
+  end
+  return reply
+end
+
+local ids = {}
+local looked = 0
+local function drain(lane, private, most)
+  local taken = 0
+  while taken < most and looked < 2000 do
+    local messages = redis.call('RPOP', P .. lane, most - taken)
+    if not messages then break end
+    for _, message in ipairs(messages) do
+      looked = looked + 1
+      local id = read_message(message)
+      local claimed = id and lease(id, boot, lease_ms, max_attempts, private, now)
+      if claimed then
+        taken = taken + 1
+        ids[#ids + 1] = id
+        reply[#reply + 1] = claimed
+      end
+    end
+  end
+  if taken > 0 then
+    -- The pace of a lane is the time between two jobs leaving it while others wait: position × gap is the wait.
+    local pace = redis.call('HMGET', P .. 'pace:' .. lane, 'at', 'gap', 'backlog')
+    local gap = pace[2]
+    if pace[3] == '1' then
+      local seen = (now - pace[1]) / taken
+      gap = gap and gap * 0.8 + seen * 0.2 or seen
+    end
+    local backlog = redis.call('EXISTS', P .. lane)
+    if gap then
+      redis.call('HSET', P .. 'pace:' .. lane, 'at', now, 'backlog', backlog, 'gap', gap)
+    else
+      redis.call('HSET', P .. 'pace:' .. lane, 'at', now, 'backlog', backlog)
+    end
+  end
+  return taken
+end
+
+local interactive, batch, into = {}, {}, nil
+into = interactive
+local i = 7
+while i <= #ARGV do
+  if ARGV[i] == '|' then
+    into = batch
+    i = i + 1
+  else
+    into[#into + 1] = { ARGV[i], ARGV[i + 1] }
+    i = i + 2
+  end
+end
+
+local left = free
+local share = math.min(left, math.floor((turn + free) / 20))
+for _, lane in ipairs(batch) do
+  if share > 0 then
+    local taken = drain(lane[1], lane[2], share)
+    share, left = share - taken, left - taken
+  end
+end
+for _, lanes in ipairs({ interactive, batch }) do
+  for _, lane in ipairs(lanes) do
+    if left > 0 then left = left - drain(lane[1], lane[2], left) end
+  end
+end
+reply[1] = (turn + #ids) % 20
+if #ids > 0 then
+  redis.call('HSET', memory, 'call', call, 'ids', table.concat(ids, ' '), 'turn', reply[1])
+  redis.call('PEXPIRE', memory, 60000)
+end
+return reply

@@ -1,0 +1,18 @@
+#!lua flags=allow-oom
+-- finish(id, fence, state, sealed end event, sealed result or "", attempt JSON, usage JSON or "", cost USD or "", reason)
+-- End a job that this worker holds: result, holds, exactly one ledger row, and word to the doors.
+-- KEYS  job:<id> · running:<lane> · jobs:open · hold:<name> · ledger:rows stream · events:<id> · replies:<boot>
+-- Reply "ok" | "already" this very finish has run before | "lost" another holds the job, or it has ended otherwise
+-- include mesh
+local id, fence = ARGV[1], ARGV[2]
+local job = read_job(id)
+if not job then return 'lost' end
+if job.fence ~= fence then return 'lost' end
+if job.state ~= 'running' then
+  return redis.call('HGET', P .. 'job:' .. id, 'finished') == fence and 'already' or 'lost'
+end
+redis.call('HSET', P .. 'job:' .. id, 'finished', fence)
+close(id, job, ARGV[3], now_ms(), {
+  sealed = ARGV[4], result = ARGV[5], attempt = ARGV[6], usage = ARGV[7], cost = ARGV[8], reason = ARGV[9],
+})
+return 'ok'

@@ -1,0 +1,26 @@
+#!lua flags=allow-oom
+-- release(id, fence, state queued|parked, delay ms, refund 0|1, lane, provider, model, spec or "", attempt JSON or "", why)
+-- Give a job back: at once to the end of a lane (perhaps another target's), or after a delay. refund: the attempt does not count,
+-- because nothing was sent.
+-- KEYS  job:<id> · running:<lane> · waiting:<lane> · <lane> list · jobs:due zset (score = when)
+-- Reply "ok" | "already" | "lost" | "stopped" it was asked to stop: finish it instead
+-- include mesh
+local id, fence, state, delay, lane = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[6]
+local key = P .. 'job:' .. id
+local job = read_job(id)
+if not job or job.fence ~= fence then return 'lost' end
+if job.state ~= 'running' then return (job.state == 'queued' or job.state == 'parked') and 'already' or 'lost' end
+if job.stop then return 'stopped' end
+local now = now_ms()
+redis.call('ZREM', P .. 'running:' .. job.lane, id)
+redis.call('HDEL', key, 'owner')
+redis.call('HSET', key, 'state', state, 'lane', lane, 'provider', ARGV[7], 'model', ARGV[8],
+  'attempt', ARGV[5] == '1' and job.attempt - 1 or job.attempt, 'attempts', push_attempt(job.attempts, ARGV[10]),
+  'timeline', stamp(job.timeline, now, state, ARGV[11]))
+if ARGV[9] ~= '' then redis.call('HSET', key, 'spec', ARGV[9]) end
+if delay > 0 then
+  redis.call('ZADD', P .. 'jobs:due', now + delay, id)
+else
+  ring(id, lane, now)
+end
+return 'ok'

@@ -1,0 +1,16 @@
+#!lua flags=allow-oom
+-- take(boot, id, lease ms, max attempts, private provider …)
+-- Lease one job that a stock Celery worker was given by its message. Sent twice by the same boot it answers the same.
+-- KEYS  job:<id> · waiting:<lane> · running:<lane>
+-- Reply row as in claim | the job's state, when it is not to be had (already running, ended, overdue) | nil, no such job
+-- include mesh
+-- include claim
+local boot, id, lease_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local now = now_ms()
+local held = redis.call('HMGET', P .. 'job:' .. id, 'state', 'owner', 'provider')
+if held[1] == 'running' and held[2] == boot then return row(id, now) end
+local private = '0'
+for i = 5, #ARGV do
+  if ARGV[i] == held[3] then private = '1' end
+end
+return lease(id, boot, lease_ms, ARGV[4], private, now) or redis.call('HGET', P .. 'job:' .. id, 'state')

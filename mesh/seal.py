@@ -1,0 +1,61 @@
+"""Prompts, answers and events at rest: AES-256-GCM under a key of the job's own.
+
+A sealed text is `<key id>.` + 12 random bytes + ciphertext and tag. The job's key is HMAC-SHA256(master, tenant ‖ 0 ‖ job);
+the additional data names tenant, job and field, so that a sealed text cannot be moved to another place. An old master stays
+in the list for as long as anything sealed under it is kept.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections.abc import Mapping
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+
+class SealBroken(Exception):
+    """A sealed text was changed, moved, or sealed under a master that this process does not have."""
+
+
+class JobSeal:
+    """Seals and opens what belongs to one job."""
+
+    __slots__ = ("_keys", "_place", "_first")
+
+    def __init__(self, masters: Mapping[str, bytes], tenant: str, job_id: str) -> None:
+        self._place = f"{tenant}\0{job_id}\0".encode()
+        self._first = next(iter(masters))
+        self._keys = {
+            name: AESGCM(hmac.digest(master, self._place, "sha256")) for name, master in masters.items()
+        }
+
+    def seal(self, field: str, text: bytes) -> bytes:
+        nonce = os.urandom(12)
+        return b"%b.%b%b" % (self._first.encode(), nonce, self._keys[self._first].encrypt(nonce, text, self._place + field.encode()))
+
+    def open(self, field: str, sealed: bytes) -> bytes:
+        """The text that was sealed as `field` of this job.
+
+        Raises:
+            SealBroken: it was not.
+        """
+        name, _, rest = sealed.partition(b".")
+        key = self._keys.get(name.decode(errors="replace"))
+        if key is None:
+            raise SealBroken(f"no master with the id {name[:8]!r}")
+        try:
+            return key.decrypt(rest[:12], rest[12:], self._place + field.encode())
+        except (InvalidTag, ValueError) as error:
+            raise SealBroken(f"{field}: not what was sealed here") from error
+
+
+class Sealer:
+    """Makes a job's seal from the masters, by key id, the first of which seals."""
+
+    def __init__(self, masters: Mapping[str, bytes]) -> None:
+        self._masters = dict(masters)
+
+    def job(self, tenant: str, job_id: str) -> JobSeal:
+        return JobSeal(self._masters, tenant, job_id)

@@ -1,0 +1,217 @@
+"""What a process is told: its environment, and the file config/gateway-settings.yaml.
+
+This is the one place that reads the environment. Secrets come from there or from mounted files; the YAML file only names
+the variable that holds one (`api_key_env`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+HERE = Path(__file__).resolve().parent.parent
+
+
+class ConfigError(Exception):
+    """A configuration file cannot be used; the message names the file and the place in it."""
+
+
+class Environment(BaseSettings):
+    """The variables that a process of ours reads, all with the prefix GATEWAY_ but REDIS_URL."""
+
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_", frozen=True, extra="ignore", populate_by_name=True)
+
+    redis_url: str = Field("redis://127.0.0.1:6379/0", validation_alias="REDIS_URL")
+    config: Path = HERE / "config"  # the folder of the two YAML files
+    providers: str = ""  # comma-separated: only these are live; empty: those that the file enables
+    seal_key: str = ""  # "id:64 hex digits", several separated by commas: the first seals, all open
+    seal_key_file: Path | None = None  # the same, in a file
+    door_key: str = ""  # the second master, for what only the door may read; workers are not given it
+    door_key_file: Path | None = None
+    slots: int = Field(64, ge=1, le=4096)  # jobs that one worker process runs at once
+    grace_s: float = Field(120.0, ge=0)  # how long a worker may finish what it runs after SIGTERM
+    heartbeat_file: Path | None = None  # touched by the worker's loop; its age is the liveness probe
+    metrics_dir: Path | None = None  # where the web processes keep their counters for the metrics port
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    allowed_origins: str = ""  # comma-separated origins that may open a WebSocket from a browser
+
+    def live(self, config: Config) -> list[str]:
+        """The providers that are served: those named in GATEWAY_PROVIDERS, or else those that the file enables."""
+        named = [name.strip() for name in self.providers.split(",") if name.strip()]
+        for name in named:
+            if name not in config.providers:
+                raise ConfigError(f"GATEWAY_PROVIDERS: {name!r} is no provider of {self.config}/gateway-settings.yaml")
+        return named or [name for name, provider in config.providers.items() if provider.enabled]
+
+    def masters(self, which: Literal["seal", "door"]) -> dict[str, bytes]:
+        """The sealing masters by key id, the one that seals first.
+
+        Raises:
+            ConfigError: none is given, or one is not `id:64 hex digits`.
+        """
+        text: str = getattr(self, f"{which}_key")
+        path: Path | None = getattr(self, f"{which}_key_file")
+        if not text and path is not None:
+            text = path.read_text()
+        masters: dict[str, bytes] = {}
+        for entry in text.replace("\n", ",").split(","):
+            if not entry.strip():
+                continue
+            name, _, digits = entry.strip().partition(":")
+            try:
+                masters[name] = bytes.fromhex(digits)
+            except ValueError:
+                masters[name] = b""
+            if len(masters[name]) != 32 or not name or len(name) > 8:
+                raise ConfigError(f"GATEWAY_{which.upper()}_KEY: each key is `id:64 hex digits`, the id at most 8 characters")
+        if not masters:
+            raise ConfigError(f"GATEWAY_{which.upper()}_KEY or GATEWAY_{which.upper()}_KEY_FILE is not set; `openssl rand -hex 32` makes one")
+        return masters
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Timeouts(Frozen):
+    """How long a provider may take, in seconds; the job's own deadline holds beside them."""
+
+    connect_s: float = Field(5.0, gt=0)
+    first_token_s: float = Field(120.0, gt=0)
+    silence_s: float = Field(30.0, gt=0)  # between two tokens
+    total_s: float = Field(600.0, gt=0)
+
+
+class ProviderConfig(Frozen):
+    """An account at a service that runs models."""
+
+    adapter: str  # a file of workers/providers/
+    transport: Literal["direct", "sdk"] = "direct"
+    base_url: str = ""
+    base_url_env: str = ""  # this variable, where set, is used instead of base_url
+    api_key_env: str = ""  # the variable, or the file named by it with _FILE behind, that holds the key
+    private: bool = False  # requests never leave our own network
+    enabled: bool = True
+    timeouts: Timeouts = Timeouts()
+    unsupported_parameters: Literal["error", "drop"] = "error"
+    models: list[str] = []  # shown by /v1/models beside what the provider itself lists
+
+    def url(self, environ: Mapping[str, str] = os.environ) -> str:
+        return environ.get(self.base_url_env, "") or self.base_url
+
+    def key(self, environ: Mapping[str, str] = os.environ) -> str:
+        """The provider's key, read afresh from its file at each call so that a rotated one is taken up."""
+        if not self.api_key_env:
+            return ""
+        path = environ.get(f"{self.api_key_env}_FILE")
+        return Path(path).read_text().strip() if path else environ.get(self.api_key_env, "")
+
+
+class RequestLimits(Frozen):
+    max_body_bytes: int = Field(4_000_000, ge=1_000, le=20_000_000)
+    max_json_depth: int = Field(64, ge=4, le=512)
+    unknown_parameters: Literal["pass", "drop", "error"] = "pass"
+    timeout_ms: int = Field(300_000, ge=100)  # of a blocking or streaming request that names none
+    async_timeout_ms: int = Field(3_600_000, ge=100)
+    max_timeout_ms: int = Field(86_400_000, ge=1_000)
+    max_websockets: int = Field(500, ge=1)  # per web process
+    max_frame_bytes: int = Field(4_000_000, ge=1_000)
+
+
+class LaneLimits(Frozen):
+    max_waiting: int = Field(10_000, ge=1)
+    memory_share: float = Field(0.8, gt=0, le=1)  # of Redis' maxmemory; above it submits get 503
+    max_attempts: int = Field(3, ge=1, le=10)
+    retry_base_ms: int = Field(500, ge=1)
+    retry_max_ms: int = Field(30_000, ge=1)
+
+
+class Retention(Frozen):
+    """How long an ended job can be read, in seconds."""
+
+    blocking_s: int = Field(3_600, ge=1)
+    async_s: int = Field(86_400, ge=1)
+    idempotency_s: int = Field(86_400, ge=1)
+
+
+class Config(Frozen):
+    """config/gateway-settings.yaml."""
+
+    provider_models: dict[str, list[str]]
+    providers: dict[str, ProviderConfig]
+    default_model: str | None = None
+    requests: RequestLimits = RequestLimits()
+    lanes: LaneLimits = LaneLimits()
+    retention: Retention = Retention()
+
+    @field_validator("providers")
+    @classmethod
+    def _names_make_keys(cls, providers: dict[str, ProviderConfig]) -> dict[str, ProviderConfig]:
+        for name in providers:
+            if not name.replace("-", "").replace("_", "").isalnum() or name in {"system", "tasks"}:
+                raise ValueError(f"{name!r}: a provider's name is letters, digits, - and _, and not `system` or `tasks`")
+        return providers
+
+    @model_validator(mode="after")
+    def _prefixes_have_providers(self) -> Config:
+        for name in self.provider_models:
+            if name not in self.providers:
+                near = difflib.get_close_matches(name, self.providers, 1)
+                raise ValueError(f"provider_models.{name}: no such provider{f', did you mean {near[0]}?' if near else ''}")
+        return self
+
+
+def _places(error: ValidationError, model: type[BaseModel]) -> str:
+    lines = []
+    for item in error.errors():
+        place = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            lines.append(f"{place}: unknown field{_suggestion(item['loc'], model)}")
+        else:
+            lines.append(f"{place}: {item['msg']}" if place else item["msg"])
+    return "; ".join(lines)
+
+
+def _suggestion(place: tuple[int | str, ...], model: type[BaseModel]) -> str:
+    known: set[str] = set()
+    waiting: list[type[BaseModel]] = [model]
+    while waiting:
+        each = waiting.pop()
+        known |= set(each.model_fields)
+        waiting += [kind for kind in Frozen.__subclasses__() if kind is not each and each is model]
+    near = difflib.get_close_matches(str(place[-1]), known, 1)
+    return f", did you mean {near[0]}?" if near else ""
+
+
+def parse_config(text: str, name: str = "gateway-settings.yaml") -> Config:
+    """A configuration from YAML text.
+
+    Raises:
+        ConfigError: with the file's name and each place that is wrong.
+    """
+    try:
+        data: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name}: not YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{name}: expected a mapping with provider_models and providers")
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(f"{name}: {_places(error, Config)}") from error
+
+
+def load_config(folder: Path) -> Config:
+    path = folder / "gateway-settings.yaml"
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    return parse_config(text, str(path))

@@ -1,0 +1,68 @@
+"""How Redis is spoken to: addresses, the first words of a connection, and which refusals mean "not now".
+
+The two auto-pipelined connections, `web/pipe.py` for gevent and `workers/pipe.py` for asyncio, share this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from hiredis import ReplyError, pack_command
+
+Arg = bytes | str | int | float
+
+# A primary that was demoted, is loading or is busy: the same command may be sent again in a moment.
+NOT_NOW = ("READONLY", "LOADING", "MASTERDOWN", "BUSY ", "UNBLOCKED", "TRYAGAIN", "CLUSTERDOWN", "NOREPLICAS")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a Redis is: redis:// or rediss:// (TLS) with user, password and database, or unix://."""
+
+    host: str
+    port: int
+    username: str
+    password: str
+    database: int
+    tls: bool
+    path: str  # of a Unix socket, or empty
+
+    @classmethod
+    def parse(cls, url: str) -> Address:
+        """
+        Raises:
+            ValueError: not such a URL; the message shows no password.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in {"redis", "rediss", "unix"}:
+            raise ValueError("REDIS_URL: expected redis://, rediss:// or unix://")
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        if parts.scheme == "unix":
+            return cls("", 0, user, password, 0, False, parts.path)
+        digits = parts.path.strip("/") or "0"
+        if not digits.isdigit():
+            raise ValueError("REDIS_URL: the database is a number")
+        return cls(parts.hostname or "127.0.0.1", parts.port or 6379, user, password, int(digits), parts.scheme == "rediss", "")
+
+    def greeting(self, client_name: str) -> list[tuple[Arg, ...]]:
+        """What every connection says first."""
+        said: list[tuple[Arg, ...]] = []
+        if self.password:
+            said.append(("AUTH", self.username, self.password) if self.username else ("AUTH", self.password))
+        if self.database:
+            said.append(("SELECT", self.database))
+        said.append(("CLIENT", "SETNAME", client_name))
+        return said
+
+
+def pack(args: tuple[Arg, ...]) -> bytes:
+    """A command as Redis reads it."""
+    packed: bytes = pack_command(args)  # type: ignore[arg-type]  # its stub knows tuples of one
+    return packed
+
+
+def not_now(reply: Any) -> bool:
+    """Whether Redis has refused a command only for the moment."""
+    return isinstance(reply, ReplyError) and str(reply).startswith(NOT_NOW)

@@ -1,0 +1,1 @@
+"""The door: HTTP and WebSocket in, events out. Knows no provider."""

@@ -1,0 +1,72 @@
+"""Puts a web process together: `gunicorn -c web/gunicorn.py 'web.app:create_app()'`."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from flask import Flask, Response, g, request
+
+from guardrails.guard import Guard
+from mesh import logs, wire
+from mesh.seal import Sealer
+from mesh.settings import Environment, load_config
+from routing.choose import Router
+from web import errors, metrics
+from web.auth import Gatekeeper
+from web.door import Door, Pressure
+from web.endpoints import BLUEPRINTS
+from web.endpoints.socket import OPTIONS
+from web.pipe import Pipe
+from web.replies import Replies
+
+_REQUEST_ID = re.compile(r"[\w.:-]{1,128}")
+
+
+def create_door(environment: Environment) -> Door:
+    config = load_config(environment.config)
+    live = environment.live(config)
+    address = wire.Address.parse(environment.redis_url)
+    pipe = Pipe(address, "web")
+    return Door(
+        environment=environment,
+        config=config,
+        live=live,
+        pipe=pipe,
+        freight=Pipe(address, "web-freight"),
+        replies=Replies(address, pipe),
+        sealer=Sealer(environment.masters("seal")),
+        router=Router(config, live),
+        guard=Guard(),
+        gatekeeper=Gatekeeper(pipe),
+        pressure=Pressure(config.lanes.memory_share),
+    )
+
+
+def create_app(environment: Environment | None = None) -> Flask:
+    environment = environment or Environment()
+    logs.configure(environment.log_level)
+    door = create_door(environment)
+    app = Flask("gateway", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = door.config.requests.max_body_bytes
+    app.config["SOCK_SERVER_OPTIONS"] = OPTIONS | {"max_message_size": door.config.requests.max_frame_bytes}
+    app.extensions["door"] = door
+    errors.register(app)
+    for make in BLUEPRINTS.values():
+        app.register_blueprint(make(door))
+    meters = metrics.Requests()
+
+    @app.before_request
+    def arrive() -> None:
+        given = request.environ.get("HTTP_X_REQUEST_ID", "")
+        g.request_id = given if _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
+        g.began = meters.now()
+
+    @app.after_request
+    def leave(response: Response) -> Response:
+        response.headers["x-request-id"] = g.request_id
+        meters.count(request.endpoint, response.status_code, g.began)
+        return response
+
+    door.start()
+    return app

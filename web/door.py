@@ -1,0 +1,89 @@
+"""What one web process is made of; put together once, in `create_app`, and handed to whatever needs it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import gevent
+import structlog
+
+from guardrails.guard import Guard
+from mesh import errors, store
+from mesh.seal import JobSeal, Sealer
+from mesh.settings import Config, Environment
+from routing.choose import Router
+from web.auth import Gatekeeper
+from web.pipe import Pipe, Refused
+from web.replies import Follower, Replies
+
+log = structlog.get_logger()
+
+_MEMORY_EVERY_S = 2.0
+
+
+class Conversation(Protocol):
+    """An open WebSocket, as much of it as the end of the process needs."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Pressure:
+    """Whether Redis has room for more jobs, looked at every two seconds."""
+
+    share: float  # of maxmemory, above which it has not
+    high: bool = False
+
+    def watch(self, pipe: Pipe) -> None:
+        while True:
+            try:
+                used, most = pipe.do(store.memory())
+            except (errors.StoreUnavailable, Refused) as error:
+                log.warning("memory_unknown", why=str(error))
+            else:
+                self.high = bool(most) and used > most * self.share
+            gevent.sleep(_MEMORY_EVERY_S)
+
+
+@dataclass(slots=True, kw_only=True)
+class Door:
+    environment: Environment
+    config: Config
+    live: list[str]  # the providers that are served
+    pipe: Pipe  # for everything small
+    freight: Pipe  # for large requests, so that nobody waits behind them
+    replies: Replies
+    sealer: Sealer
+    router: Router
+    guard: Guard
+    gatekeeper: Gatekeeper
+    pressure: Pressure
+    waits_ms: dict[str, float] = field(default_factory=dict)  # by lane: how long its last newcomer will wait
+    conversations: set[Conversation] = field(default_factory=set)  # open WebSockets
+    stopping: bool = False
+    started: float = field(default_factory=time.time)
+
+    def start(self) -> None:
+        """Connect, in the process that serves."""
+        self.pipe.start()
+        self.freight.start()
+        self.replies.start()
+        gevent.spawn(self.pressure.watch, self.pipe)
+
+    def drain(self) -> None:
+        """Take nothing new, and close the WebSockets: their clients come back through another process."""
+        self.stopping = True
+        for conversation in list(self.conversations):
+            conversation.close()
+
+    def dismiss(self) -> None:
+        """Tell everybody who still waits that this process ends; their jobs go on."""
+        self.replies.stop()
+
+    def seal(self, tenant: str, job_id: str) -> JobSeal:
+        return self.sealer.job(tenant, job_id)
+
+    def follow(self, tenant: str, job_id: str, after: int = 0) -> Follower:
+        return Follower(self.replies, self.pipe, self.seal(tenant, job_id), job_id, tenant, after)

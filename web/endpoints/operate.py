@@ -1,0 +1,96 @@
+"""What operators ask: /health, /config, /providers, /settings, /redis-test. Secrets are never shown."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import orjson
+from flask import Blueprint, Response, request
+
+from mesh import errors, lanes, store
+from web.auth import Caller
+from web.door import Door
+from web.pipe import Refused
+
+
+def _json(body: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(body), status, mimetype="application/json")
+
+
+def blueprint(door: Door) -> Blueprint:
+    operate = Blueprint("operate", __name__)
+
+    def caller(*, admin: bool) -> Caller:
+        who = door.gatekeeper.caller(request.environ.get("HTTP_AUTHORIZATION", ""))
+        if admin and who.role != "admin":
+            raise errors.Forbidden("This needs an admin's key.")
+        return who
+
+    @operate.get("/health/live")
+    def live() -> Response:
+        return _json({"status": "ok"})
+
+    @operate.get("/health/ready")
+    def ready() -> Response:
+        if door.stopping:
+            raise errors.Stopping("This process of the gateway is shutting down.", retry_after_s=1)
+        door.pipe.do(store.ping())
+        return _json({"status": "ok"})
+
+    @operate.get("/health")
+    def health() -> Response:
+        try:
+            door.pipe.do(store.ping())
+        except (errors.StoreUnavailable, Refused):
+            return _json({"status": "degraded", "redis": "unreachable"}, 503)
+        return _json({"status": "ok", "redis": "ok", "providers": door.live, "waiting": door.replies.waiting})
+
+    @operate.get("/providers")
+    def providers() -> Response:
+        caller(admin=False)
+        listed = door.pipe.do(store.get_models())
+        since_ms = int((time.time() - 30) * 1000)
+        rows = []
+        for name, provider in door.config.providers.items():
+            loads = {}
+            for lane in lanes.of_provider(name):
+                waiting, running = (door.pipe.do(call) for call in store.lane_load(lane))
+                loads[lane.priority] = {"waiting": waiting, "running": running}
+            rows.append(
+                {
+                    "name": name,
+                    "adapter": provider.adapter,
+                    "private": provider.private,
+                    "enabled": name in door.live,
+                    "prefixes": door.config.provider_models.get(name, []),
+                    "workers": door.pipe.do(store.live_workers(name, since_ms)),
+                    "lanes": loads,
+                    "models": listed.get(name, []),
+                }
+            )
+        return _json({"object": "list", "data": rows})
+
+    @operate.get("/settings")
+    def settings() -> Response:
+        caller(admin=True)
+        return _json({"provider_models": door.config.provider_models, "default_model": door.config.default_model})
+
+    @operate.get("/config")
+    def config() -> Response:
+        caller(admin=True)
+        # The file names the variables that hold secrets, and holds none itself.
+        return _json(door.config.model_dump(mode="json") | {"live": door.live})
+
+    @operate.get("/redis-test")
+    def redis_test() -> Response:
+        caller(admin=True)
+        began = time.monotonic()
+        door.pipe.do(store.ping())
+        took_ms = (time.monotonic() - began) * 1000
+        used, most = door.pipe.do(store.memory())
+        return _json(
+            {"status": "ok", "round_trip_ms": round(took_ms, 2), "used_memory_bytes": used, "maxmemory_bytes": most}
+        )
+
+    return operate

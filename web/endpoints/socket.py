@@ -1,0 +1,279 @@
+"""/v1/ws: many conversations on one WebSocket.
+
+The client says `chat.create`, `job.resume`, `job.cancel` or `ping`; what the server says bears the stream's and the job's
+id and the event's number, so that a cut socket can be resumed on another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+import orjson
+from flask import Blueprint, request
+from flask_sock import Sock
+from gevent.lock import RLock
+from simple_websocket import ConnectionClosed, Server
+
+from mesh import errors, store
+from mesh.errors import GatewayError
+from mesh.events import Event, Kind
+from mesh.job import new_id
+from web import errors as shown
+from web.auth import Caller
+from web.door import Door
+from web.replies import Follower, HungUp
+from web.requests import CHAT, check, read_object
+from web.respond import attach
+from web.submit import submit
+
+PATH = "/v1/ws"
+QUEUE_NEWS_S = 2.0  # how often a waiting job's position is looked at
+_MOST_STREAMS = 100  # at once on one socket
+_GOING_AWAY, _TRY_AGAIN_LATER = 1001, 1013
+_PROTOCOL = "bearer."
+
+Frame = dict[str, Any]
+
+
+class Conversation:
+    """One socket: its streams, and the frames that go out."""
+
+    def __init__(self, door: Door, caller: Caller, socket: Server) -> None:
+        self._door = door
+        self._caller = caller
+        self._socket = socket
+        self._streams: dict[str, tuple[Follower, bool]] = {}  # stream id → follower, cancelled with the socket
+        self._greenlets: set[Any] = set()
+        self._frames: dict[str, Callable[[Frame], None]] = {
+            "chat.create": self._create,
+            "job.resume": self._resume,
+            "job.cancel": self._cancel,
+            "ping": self._ping,
+        }
+
+    def serve(self) -> None:
+        """Hear frames until the socket closes, then let go of the jobs."""
+        try:
+            while True:
+                self._hear(self._socket.receive())
+        except ConnectionClosed:
+            pass
+        finally:
+            for follower, _ in list(self._streams.values()):
+                follower.hang_up()
+            gevent.joinall(list(self._greenlets))
+
+    def close(self) -> None:
+        """Send the client away because this process ends."""
+        with contextlib.suppress(ConnectionClosed):
+            self._socket.close(_GOING_AWAY, "the gateway's process is shutting down")
+        self._socket.event.set()
+
+    def _hear(self, data: str | bytes | None) -> None:
+        frame: Frame = {}
+        try:
+            raw = data.encode() if isinstance(data, str) else data or b""
+            frame = read_object(raw, self._door.config.requests.max_json_depth)
+            heard = self._frames.get(str(frame.get("type")))
+            if heard is None:
+                raise errors.RequestError(
+                    f"Invalid 'type': expected one of {', '.join(self._frames)}.", param="type", code="invalid_value"
+                )
+            heard(frame)
+        except Exception as error:  # noqa: BLE001  # one bad frame must not end the other conversations
+            if isinstance(error, ConnectionClosed):
+                raise
+            self._say_error(frame, shown.of(error))
+
+    def _text(self, frame: Frame, name: str) -> str:
+        value = frame.get(name)
+        if not isinstance(value, str) or not 0 < len(value) <= 128:
+            raise errors.RequestError(
+                f"Missing or invalid '{name}': expected a string of 1 to 128 characters.",
+                param=name,
+                code="missing_required_parameter" if value is None else "invalid_type",
+            )
+        return value
+
+    def _say(self, frame: Frame) -> None:
+        self._socket.send(orjson.dumps(frame).decode())
+
+    def _say_error(self, frame: Frame, error: GatewayError, job_id: str | None = None) -> None:
+        told = {"type": "error", "stream_id": frame.get("stream_id"), "job_id": job_id, "error": error.body()}
+        if error.retry_after_s is not None:
+            told["retry_after_s"] = error.retry_after_s
+        self._say(told)
+
+    def _ping(self, frame: Frame) -> None:
+        self._say({"type": "pong"})
+
+    def _open(self, frame: Frame) -> str:
+        stream_id = self._text(frame, "stream_id")
+        if stream_id in self._streams:
+            raise errors.RequestError(f"The stream '{stream_id}' is open.", param="stream_id", code="stream_open")
+        if len(self._streams) >= _MOST_STREAMS:
+            raise errors.Limited(f"This socket has {_MOST_STREAMS} open streams.", retry_after_s=1)
+        return stream_id
+
+    def _create(self, frame: Frame) -> None:
+        stream_id = self._open(frame)
+        body = frame.get("body")
+        if not isinstance(body, dict):
+            raise errors.RequestError("Missing or invalid 'body': expected an object.", param="body", code="invalid_type")
+        parsed = check(CHAT, body | {"stream": True}, self._door.config.requests, {})
+        job_id = new_id()
+        follower = self._door.follow(self._caller.tenant, job_id)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(follower)
+            accepted = submit(self._door, self._caller, parsed, job_id=job_id, wait="stream")
+            self._say(
+                {
+                    "type": "job.queued", "stream_id": stream_id, "job_id": job_id, "sequence_number": 0,
+                    "position": accepted.position, "eta_ms": accepted.eta_ms,
+                }
+            )  # fmt: skip
+            self._start(stream_id, follower, stack.pop_all(), cancel=parsed.fields.disconnect != "continue")
+
+    def _resume(self, frame: Frame) -> None:
+        stream_id = self._open(frame)
+        after = frame.get("starting_after", 0)
+        if type(after) is not int or after < 0:
+            raise errors.RequestError("Invalid 'starting_after': expected a whole number.", param="starting_after")
+        with contextlib.ExitStack() as stack:
+            follower = stack.enter_context(attach(self._door, self._caller, self._text(frame, "job_id"), after))
+            self._start(stream_id, follower, stack.pop_all(), cancel=False)
+
+    def _cancel(self, frame: Frame) -> None:
+        job_id = self._text(frame, "job_id")
+        if self._door.pipe.do(store.cancel(job_id, self._caller.tenant)) is None:
+            raise errors.NotFound(f"No job '{job_id}' was found.", code="job_not_found", param="job_id")
+
+    def _start(self, stream_id: str, follower: Follower, stack: contextlib.ExitStack, *, cancel: bool) -> None:
+        self._streams[stream_id] = (follower, cancel)
+        greenlet = gevent.spawn(self._follow, stream_id, follower, stack, cancel)
+        self._greenlets.add(greenlet)
+        greenlet.link(self._greenlets.discard)
+
+    def _follow(self, stream_id: str, follower: Follower, stack: contextlib.ExitStack, cancel: bool) -> None:
+        place = {"stream_id": stream_id, "job_id": follower.job_id}
+        with stack:
+            try:
+                self._tell_all(follower, place)
+            except (HungUp, ConnectionClosed):
+                if cancel:
+                    self._door.pipe.do(store.cancel(follower.job_id, follower.tenant, "hangup"))
+            except Exception as error:  # noqa: BLE001  # whoever follows must hear the end
+                with contextlib.suppress(ConnectionClosed):
+                    self._say_error(place, shown.of(error), follower.job_id)
+            finally:
+                self._streams.pop(stream_id, None)
+
+    def _tell_all(self, follower: Follower, place: Frame) -> None:
+        begun, position = False, None
+        while True:
+            found = follower.next(30.0 if begun else QUEUE_NEWS_S)
+            if found is None:
+                if not begun:
+                    position = self._tell_position(follower, place, position)
+                continue
+            number, event = found
+            begun = True
+            self._say({**self._frame(event), **place, "sequence_number": number})
+            if event.kind is Kind.END:
+                return
+
+    def _tell_position(self, follower: Follower, place: Frame, before: int | None) -> int | None:
+        status = self._door.pipe.do(store.status(follower.job_id, follower.tenant))
+        if status is not None and status.position is not None and status.position != before:
+            self._say(
+                {
+                    "type": "job.queued", **place, "sequence_number": follower.cursor,
+                    "position": status.position, "eta_ms": status.eta_ms,
+                }
+            )  # fmt: skip
+            return status.position
+        return before
+
+    def _frame(self, event: Event) -> Frame:
+        if event.kind is Kind.STARTED:
+            return {"type": "job.started", **event.head}
+        if event.kind is Kind.DELTA:
+            return {"type": "chunk", "data": orjson.loads(event.body)}
+        if "error" in event.head:
+            return {"type": "error", "error": errors.load(event.head["error"]).body()}
+        return {
+            "type": "job.done",
+            "usage": event.head.get("usage"),
+            "cost_usd": event.head.get("cost_usd"),
+            "finish_reason": event.head.get("finish_reason"),
+            "result": orjson.loads(event.body) if event.body else None,
+        }
+
+
+def _authorization() -> str:
+    """The key as an Authorization value, from the header or a subprotocol `bearer.<key>`; never from the query."""
+    header: str = request.environ.get("HTTP_AUTHORIZATION", "")
+    if header:
+        return header
+    for offered in request.environ.get("HTTP_SEC_WEBSOCKET_PROTOCOL", "").split(","):
+        if offered.strip().startswith(_PROTOCOL):
+            return f"Bearer {offered.strip().removeprefix(_PROTOCOL)}"
+    return ""
+
+
+class _Offered:
+    """The subprotocols that we accept when a client offers them; the one that carries a key must be echoed."""
+
+    def __contains__(self, offered: str) -> bool:
+        return offered.startswith(_PROTOCOL)
+
+
+OPTIONS = {"subprotocols": _Offered(), "ping_interval": 25}
+
+
+class _Whole:
+    """A socket whose `send` sends everything, one greenlet at a time: simple-websocket takes that for granted."""
+
+    def __init__(self, socket: Any) -> None:
+        self._socket = socket
+        self._turn = RLock()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._socket, name)
+
+    def send(self, data: bytes) -> int:
+        with self._turn:
+            self._socket.sendall(data)
+        return len(data)
+
+
+def blueprint(door: Door) -> Blueprint:
+    socket = Blueprint("socket", __name__)
+    origins = {origin.strip() for origin in door.environment.allowed_origins.split(",") if origin.strip()}
+    sock = Sock()
+
+    @socket.before_request
+    def refuse() -> None:
+        """Before the handshake, so that a refusal is an HTTP answer."""
+        origin = request.headers.get("Origin")
+        if origin is not None and origin not in origins and origin != request.host_url.rstrip("/"):
+            raise errors.Forbidden(f"The origin '{origin}' may not open a WebSocket here.", code="origin_not_allowed")
+        door.gatekeeper.caller(_authorization())
+        request.environ["gunicorn.socket"] = _Whole(request.environ["gunicorn.socket"])
+
+    @sock.route(PATH, bp=socket)
+    def talk(server: Server) -> None:
+        if door.stopping or len(door.conversations) >= door.config.requests.max_websockets:
+            server.close(_TRY_AGAIN_LATER, "no more sockets in this process")
+            return
+        conversation = Conversation(door, door.gatekeeper.caller(_authorization()), server)
+        door.conversations.add(conversation)
+        try:
+            conversation.serve()
+        finally:
+            door.conversations.discard(conversation)
+
+    return socket

@@ -1,0 +1,70 @@
+"""Every failure leaves the door in OpenAI's shape."""
+
+from __future__ import annotations
+
+import math
+
+import orjson
+import structlog
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from mesh import errors
+from mesh.errors import GatewayError
+from mesh.seal import SealBroken
+from web.pipe import Refused
+
+log = structlog.get_logger()
+
+
+def body(error: GatewayError) -> bytes:
+    return orjson.dumps({"error": error.body()})
+
+
+def response(error: GatewayError) -> Response:
+    """An error as an HTTP answer."""
+    answer = Response(body(error), error.status, mimetype="application/json")
+    if error.retry_after_s is not None or error.status in (429, 503):
+        answer.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s or 1)))
+    if error.status == 401:
+        answer.headers["WWW-Authenticate"] = "Bearer"
+    return answer
+
+
+def _of_http(error: HTTPException) -> GatewayError:
+    if isinstance(error, RequestEntityTooLarge):
+        return errors.BodyTooLarge("The request's body is larger than this gateway takes.")
+    match error.code:
+        case 404:
+            return errors.NotFound("There is nothing at this path.")
+        case 405:
+            return errors.MethodNotAllowed("This path does not take this method.")
+        case _:
+            return errors.RequestError(error.description or error.name)
+
+
+def of(error: Exception) -> GatewayError:
+    """The error that a caller is shown for whatever was raised."""
+    if isinstance(error, GatewayError):
+        return error
+    if isinstance(error, HTTPException):
+        return _of_http(error)
+    log.error("request_broke", why=repr(error), exc_info=error)
+    if isinstance(error, SealBroken):
+        return GatewayError("What was stored could not be opened: it was sealed under a key that this process does not have.")
+    if isinstance(error, Refused):
+        return errors.StoreUnavailable("Redis refused a command; the gateway's log has the reason.", retry_after_s=5)
+    return GatewayError("The gateway failed at this request; its log has the reason.")
+
+
+def handle(error: Exception) -> Response:
+    answer = response(of(error))
+    if isinstance(error, HTTPException) and error.code == 405:
+        for name, value in error.get_headers():
+            if name == "Allow":
+                answer.headers[name] = value
+    return answer
+
+
+def register(app: Flask) -> None:
+    app.register_error_handler(Exception, handle)

@@ -1,0 +1,66 @@
+"""A job as its owner sees it over the API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from mesh import errors
+from mesh.job import Status
+from mesh.seal import JobSeal
+from web.replies import end_of, result_of
+
+if TYPE_CHECKING:
+    from web.submit import Accepted
+
+
+def queued_view(accepted: Accepted) -> bytes:
+    """The body of a 202."""
+    target = accepted.spec.target
+    return orjson.dumps(
+        {
+            "id": accepted.id,
+            "object": "job",
+            "endpoint": f"/v1/{accepted.spec.endpoint.replace('.', '/')}",
+            "model": accepted.spec.model,
+            "provider": target.provider,
+            "state": "queued",
+            "position": accepted.position,
+            "eta_ms": accepted.eta_ms,
+            "created": accepted.spec.created_unix_s,
+        }
+    )
+
+
+def view(status: Status, seal: JobSeal, *, whole: bool) -> dict[str, Any]:
+    """
+    whole: with the result and the timeline, not only what a list shows.
+    """
+    shown: dict[str, Any] = {
+        "id": status.id,
+        "object": "job",
+        "endpoint": f"/v1/{status.endpoint.replace('.', '/')}",
+        "model": status.spec.model,
+        "provider": status.provider,
+        "state": status.state.value,
+        "created": status.created_ms // 1000,
+        "deadline": status.deadline_ms // 1000,
+        "position": status.position,
+        "eta_ms": status.eta_ms,
+        "attempts": status.attempts,
+        "usage": status.usage,
+        "cost_usd": status.cost_usd,
+        "error": None,
+    }
+    if status.state.ended:
+        head = end_of(status, seal).head
+        if "error" in head:
+            shown["error"] = errors.load(head["error"]).body()
+    if whole:
+        shown["timeline"] = [
+            {"state": step.state, "at_ms": step.at_ms, "detail": step.detail or None} for step in status.timeline
+        ]
+        result = result_of(status, seal) if status.state.ended else b""
+        shown["result"] = orjson.loads(result) if result else None
+    return shown

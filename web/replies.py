@@ -1,0 +1,231 @@
+"""What comes back from the workers: one reply channel and one reader for a whole web process.
+
+The reader hands each entry to whoever follows its job. A follower checks the numbers: on a gap, after a reconnect, or after
+5 s of silence it reads the job's log and status, so a channel that loses entries delays an answer but never loses it.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import deque
+from typing import Any
+
+import gevent
+import hiredis
+import structlog
+from gevent.queue import Empty, SimpleQueue
+
+from mesh import errors, events, store, wire
+from mesh.events import Event, Kind
+from mesh.job import State, Status, ending
+from mesh.seal import JobSeal
+from web.pipe import Connection, Pipe
+
+log = structlog.get_logger()
+
+BEAT_S = 5.0
+SILENCE_S = 5.0  # after this a follower looks for itself
+_RETRY_S = 0.2
+
+_HEAL, _HUNG_UP, _STOPPING = -1, -2, -3  # numbers that no event has
+
+
+class HungUp(Exception):
+    """The client has gone."""
+
+
+class Replies:
+    """The process's reply channel."""
+
+    def __init__(self, address: wire.Address, pipe: Pipe) -> None:
+        self.boot = f"web-{secrets.token_hex(8)}"
+        self._address = address
+        self._pipe = pipe
+        self._followers: dict[bytes, list[Follower]] = {}
+        self._greenlets: list[Any] = []
+
+    def start(self) -> None:
+        self._greenlets = [gevent.spawn(self._read), gevent.spawn(self._beat)]
+
+    def stop(self) -> None:
+        """Tell everybody who still waits that this process ends, and give up the channel."""
+        for followers in list(self._followers.values()):
+            for follower in list(followers):
+                follower.stopping()
+        gevent.killall(self._greenlets)
+        self._pipe.do(store.door_leave(self.boot))
+
+    def join(self, follower: Follower) -> None:
+        self._followers.setdefault(follower.job_id.encode(), []).append(follower)
+
+    def leave(self, follower: Follower) -> None:
+        key = follower.job_id.encode()
+        followers = self._followers.get(key, [])
+        if follower in followers:
+            followers.remove(follower)
+        if not followers:
+            self._followers.pop(key, None)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._followers)
+
+    def _beat(self) -> None:
+        while True:
+            try:
+                self._pipe.do(store.door_beat(self.boot))
+            except errors.StoreUnavailable:
+                continue
+            gevent.sleep(BEAT_S)
+
+    def _read(self) -> None:
+        while True:
+            try:
+                connection = Connection(self._address, f"{self.boot}-replies")
+                try:
+                    connection.socket.settimeout(store.BLOCK_S * 2)
+                    # Redis may have lost our beat, and the channel entries: everybody looks for himself once.
+                    gevent.spawn(self._pipe.do, store.door_beat(self.boot))
+                    self._heal()
+                    while True:
+                        reply = connection.ask(store.replies(self.boot))
+                        if isinstance(reply, hiredis.ReplyError):
+                            raise ConnectionError(str(reply))
+                        if reply is not None:
+                            self._hand_out(reply[1])
+                finally:
+                    connection.close()
+            except (OSError, hiredis.HiredisError) as error:
+                log.warning("reply_channel_lost", why=str(error))
+                gevent.sleep(_RETRY_S)
+
+    def _hand_out(self, entries: list[bytes]) -> None:
+        for entry in entries:
+            job_id, number, sealed = entry.split(b" ", 2)
+            for follower in self._followers.get(job_id, ()):
+                follower.put(number, sealed)
+
+    def _heal(self) -> None:
+        for followers in self._followers.values():
+            for follower in followers:
+                follower.heal_soon()
+
+
+class Follower:
+    """One caller's view of one job: its events in order, each once, from a number on."""
+
+    def __init__(self, replies: Replies, pipe: Pipe, seal: JobSeal, job_id: str, tenant: str, after: int = 0) -> None:
+        self.job_id = job_id
+        self.tenant = tenant
+        self.cursor = after  # the number of the last event that was given out
+        self._replies = replies
+        self._pipe = pipe
+        self._seal = seal
+        self._queue: SimpleQueue[tuple[int, bool, bytes]] = SimpleQueue()
+        self._ready: deque[tuple[int, Event]] = deque()
+
+    def __enter__(self) -> Follower:
+        self._replies.join(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._replies.leave(self)
+
+    def put(self, number: bytes, sealed: bytes) -> None:
+        last = number.endswith(b"!")
+        self._queue.put((int(number[:-1] if last else number), last, sealed))
+
+    def heal_soon(self) -> None:
+        self._queue.put((_HEAL, False, b""))
+
+    def hang_up(self) -> None:
+        self._queue.put((_HUNG_UP, False, b""))
+
+    def stopping(self) -> None:
+        self._queue.put((_STOPPING, False, b""))
+
+    def next(self, timeout_s: float) -> tuple[int, Event] | None:
+        """The next event with its number; None when none came in that time.
+
+        Raises:
+            HungUp: the client has gone.
+            Stopping: this process ends; the job goes on.
+            NotFound: the job, or the part of its log that comes next, is no longer kept.
+            StoreUnavailable: nothing was heard, and Redis cannot be asked.
+        """
+        until = time.monotonic() + timeout_s
+        while not self._ready:
+            left = until - time.monotonic()
+            try:
+                number, last, sealed = self._queue.get(timeout=max(0.0, min(left, SILENCE_S)))
+            except Empty:
+                if left > SILENCE_S:
+                    self._heal()
+                    continue
+                return None
+            if number == _HUNG_UP:
+                raise HungUp
+            if number == _STOPPING:
+                raise errors.Stopping("This process of the gateway is shutting down; the job goes on.", retry_after_s=1)
+            if number == self.cursor + 1 and sealed:
+                self._take(number, self._seal.open("end" if last else f"event:{number}", sealed))
+            elif number == _HEAL or number > self.cursor:
+                self._heal()
+        return self._ready.popleft()
+
+    def end(self, timeout_s: float) -> Event | None:
+        """The job's end, however many events come before it; None when it has not ended in that time."""
+        until = time.monotonic() + timeout_s
+        while (left := until - time.monotonic()) > 0:
+            found = self.next(left)
+            if found is not None and found[1].kind is Kind.END:
+                return found[1]
+        return None
+
+    def _take(self, number: int, data: bytes) -> None:
+        self._ready.append((number, events.load(data)))
+        self.cursor = number
+
+    def _heal(self) -> None:
+        """Take what is missing from the job's log, and its end from its status."""
+        status = self._pipe.do(store.status(self.job_id, self.tenant))
+        if status is None:
+            raise errors.NotFound(f"No job '{self.job_id}' is kept any more.", code="job_not_found")
+        while self.cursor < status.seq:
+            page = self._pipe.do(store.events(self.job_id, self.cursor))
+            for number, sealed in page:
+                if number != self.cursor + 1:
+                    raise errors.NotFound(
+                        f"The events after {self.cursor} are no longer kept; the first is {number}.", code="events_gone"
+                    )
+                self._take(number, self._seal.open(f"event:{number}", sealed))
+            if not page:
+                break
+        if status.state.ended and self.cursor == status.seq - 1:
+            self._ready.append((status.seq, end_of(status, self._seal)))
+            self.cursor = status.seq
+
+
+def end_of(status: Status, seal: JobSeal) -> Event:
+    """The end event of an ended job, also of one that ended without a worker's word."""
+    if status.end:
+        return events.load(seal.open("end", status.end))
+    error = ending(status.reason)
+    head = {
+        "state": status.state.value,
+        "provider": status.provider,
+        "model": status.model,
+        "attempts": status.attempt,
+        "usage": None,
+        "cost_usd": None,
+        "error": errors.dump(error),
+    }
+    return Event(Kind.END, head)
+
+
+def result_of(status: Status, seal: JobSeal) -> bytes:
+    """The whole answer of an ended job as JSON, or nothing."""
+    if status.result:
+        return seal.open("result", status.result)
+    return end_of(status, seal).body if status.state is State.DONE or status.end else b""

@@ -1,0 +1,79 @@
+"""Server-sent events: how a stream of a job's events is written for an OpenAI client.
+
+Every event bears `id: <job>:<number>`, so that a cut stream can be resumed from the next number. The chunk with the usage is
+held back until the job's end, because it also tells what the job cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import orjson
+
+from mesh import errors
+from mesh.events import Event, Kind
+from mesh.job import Spec
+from web import errors as shown
+from web.meter import Meter
+from web.replies import Follower
+
+KEEP_ALIVE_S = 15.0
+KEEP_ALIVE = b": keep-alive\n\n"
+DONE = b"data: [DONE]\n\n"
+HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
+
+
+class Lines:
+    """One stream's events as the bytes of an SSE answer."""
+
+    def __init__(self, job_id: str, spec: Spec, meter: Meter) -> None:
+        self._id = b"id: " + job_id.encode() + b":"
+        self._spec = spec
+        self._meter = meter
+        self._usage_chunk: tuple[int, bytes] | None = None
+
+    def write(self, number: int, event: Event) -> bytes:
+        """The bytes for one event; empty for one that this stream does not show."""
+        if event.kind is Kind.DELTA:
+            if is_usage(event.body):
+                self._usage_chunk = (number, event.body)
+                return b""
+            return b"%b%d\ndata: %b\n\n" % (self._id, number, event.body)
+        if event.kind is Kind.END:
+            return self._end(number, event)
+        return b""
+
+    def _end(self, number: int, event: Event) -> bytes:
+        end = b"%b%d\n%b" % (self._id, number, DONE)
+        if "error" in event.head:
+            return b"%b%d\ndata: %b\n\n%b" % (self._id, number, shown.body(errors.load(event.head["error"])), end)
+        if self._spec.stream and self._spec.include_usage and self._usage_chunk is not None:
+            at, body = self._usage_chunk
+            chunk = orjson.loads(body) | {"gateway": self._meter.facts(event.head)}
+            return b"%b%d\ndata: %b\n\n%b" % (self._id, at, orjson.dumps(chunk), end)
+        if not self._spec.stream and event.body:
+            return b"%b%d\ndata: %b\n\n%b" % (self._id, number, event.body, end)
+        return end
+
+
+def is_usage(chunk: bytes) -> bool:
+    """Whether a chunk bears the usage and nothing else."""
+    return b'"choices":[]' in chunk
+
+
+def stream(follower: Follower, lines: Lines, first: tuple[int, Event] | None) -> Iterator[bytes]:
+    """The whole answer; `first` is an event that was waited for before the status was decided."""
+    pending = first
+    while True:
+        if pending is None:
+            pending = follower.next(KEEP_ALIVE_S)
+            if pending is None:
+                yield KEEP_ALIVE
+                continue
+        number, event = pending
+        pending = None
+        written = lines.write(number, event)
+        if written:
+            yield written
+        if event.kind is Kind.END:
+            return

@@ -1,0 +1,267 @@
+"""Claims jobs and runs them, many at once in one event loop, inside a real `celery worker`.
+
+It looks at its lanes without taking (one blocked connection a lane), claims as many jobs as it has free slots in one call,
+renews all leases in one call, and hears on a control list of its own which jobs are to stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import hiredis
+import structlog
+
+from guardrails.guard import Guard
+from mesh import lanes, store, wire
+from mesh.job import Claim
+from mesh.seal import Sealer
+from mesh.settings import Config, Environment
+from workers.pipe import Pipe, Refused, ask, open_streams
+from workers.pipeline import Attempt, Tools
+from workers.providers import Provider, open_provider
+from workers.reaper import reap
+
+log = structlog.get_logger()
+
+RENEW_S = 5.0
+HEARTBEAT_S = 2.0
+MODELS_S = 60.0
+_RETRY_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What this worker was started for, by the queues it was given."""
+
+    providers: tuple[str, ...]  # whose lanes it claims from
+    system: bool  # reaps
+
+
+@dataclass(slots=True)
+class _Held:
+    attempt: Attempt
+    renewed_s: float  # by the loop's clock
+
+
+class Consumer:
+    def __init__(self, environment: Environment, config: Config, role: Role) -> None:
+        self.boot = f"worker-{secrets.token_hex(8)}"
+        self._environment = environment
+        self._config = config
+        self._role = role
+        self._address = wire.Address.parse(environment.redis_url)
+        self._pipe = Pipe(self._address, self.boot)
+        self._freight = Pipe(self._address, f"{self.boot}-freight")
+        self._held: dict[str, _Held] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._claiming = asyncio.Event()
+        self._freed = asyncio.Event()
+        self._rung = asyncio.Event()
+        self._armed = [(lane, asyncio.Event()) for name in role.providers for lane in lanes.of_provider(name)]
+        self._providers: dict[str, Provider] = {}
+        self._tools: Tools | None = None
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Everything that runs beside the jobs, for as long as the context lasts."""
+        live = self._environment.live(self._config)
+        served = self._role.providers or tuple(live)
+        self._providers = {name: open_provider(name, self._config.providers[name]) for name in served}
+        self._tools = Tools(
+            pipe=self._pipe,
+            freight=self._freight,
+            sealer=Sealer(self._environment.masters("seal")),
+            providers=self._providers,
+            guard=Guard(),
+            limits=self._config.lanes,
+        )
+        self._claiming.set()
+        beside: list[Coroutine[Any, Any, None]] = [
+            self._pipe.run(), self._freight.run(), self._renew(), self._listen(), self._beat(), self._list_models(),
+        ]  # fmt: skip
+        if self._role.providers:
+            beside += [self._claim(), *(self._look(lane, armed) for lane, armed in self._armed)]
+        if self._role.system:
+            beside.append(reap(self._pipe, list(self._config.providers), self._config.lanes.max_attempts))
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(each) for each in beside]
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+        for provider in self._providers.values():
+            await provider.aclose()
+
+    def stop_claiming(self) -> None:
+        self._claiming.clear()
+
+    async def drain(self, grace_s: float) -> None:
+        """Let what runs end within `grace_s`; then give back what has said nothing, and cut off the rest."""
+        self.stop_claiming()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace_s)
+        for held in list(self._held.values()):
+            held.attempt.stop("shutdown")
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=10.0)
+
+    async def take(self, job_id: str) -> None:
+        """Do the one job that a stock Celery worker was handed, if it is to be had."""
+        private = [name for name, provider in self._config.providers.items() if provider.private]
+        claim = await self._pipe.do(store.take(self.boot, job_id, private, max_attempts=self._config.lanes.max_attempts))
+        if isinstance(claim, Claim):
+            await self._begin(claim)
+
+    def _begin(self, claim: Claim) -> asyncio.Task[None]:
+        assert self._tools is not None
+        attempt = Attempt(claim, self._tools)
+        loop = asyncio.get_running_loop()
+        self._held[claim.id] = _Held(attempt, loop.time())
+        task = loop.create_task(attempt.run())
+        self._tasks.add(task)
+        task.add_done_callback(lambda done: self._ended(done, attempt))
+        return task
+
+    def _ended(self, task: asyncio.Task[None], attempt: Attempt) -> None:
+        self._tasks.discard(task)
+        held = self._held.get(attempt.claim.id)
+        if held is not None and held.attempt is attempt:
+            del self._held[attempt.claim.id]
+        self._freed.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("attempt_broke", job=attempt.claim.id, why=repr(error))
+
+    async def _claim(self) -> None:
+        served = [(name, self._config.providers[name].private) for name in self._role.providers]
+        number = turn = 0
+        while True:
+            await self._claiming.wait()
+            free = self._environment.slots - len(self._tasks)
+            if free <= 0:
+                self._freed.clear()
+                await self._freed.wait()
+                continue
+            number += 1
+            self._rung.clear()
+            try:
+                claimed = await self._pipe.do(
+                    store.claim(self.boot, number, free, turn, served, max_attempts=self._config.lanes.max_attempts)
+                )
+            except Refused as error:
+                log.error("claim_refused", why=str(error))
+                await asyncio.sleep(_RETRY_S)
+                continue
+            turn = claimed.turn
+            for claim in claimed.jobs:
+                self._begin(claim)
+            if len(claimed.jobs) < free:
+                for _, armed in self._armed:
+                    armed.set()
+                await self._rung.wait()
+
+    async def _look(self, lane: lanes.Lane, armed: asyncio.Event) -> None:
+        async def woken(reply: object) -> None:
+            # One look at a time: with a message in the lane the next would come back at once, and spin.
+            armed.clear()
+            self._rung.set()
+
+        await self._blocked_read(f"look-{lane.name}", store.look(lane), woken, armed)
+
+    async def _listen(self) -> None:
+        async def heard(reply: object) -> None:
+            assert isinstance(reply, list)
+            for word in reply[1]:
+                job_id, _, why = word.decode().partition(" ")
+                if job_id in self._held:
+                    self._held[job_id].attempt.stop(why)
+
+        await self._blocked_read("control", store.control(self.boot), heard)
+
+    async def _blocked_read(
+        self, name: str, args: tuple[wire.Arg, ...], heard: Callable[[object], Awaitable[None]], when: asyncio.Event | None = None
+    ) -> None:
+        """A blocking command again and again on a connection of its own, `when` it is wanted."""
+        while True:
+            try:
+                reader, writer = await open_streams(self._address, f"{self.boot}-{name}")
+                parser = hiredis.Reader()
+                try:
+                    while True:
+                        if when is not None:
+                            await when.wait()
+                        async with asyncio.timeout(store.BLOCK_S * 2):
+                            reply = await ask(reader, writer, parser, args)
+                        if reply is not None:
+                            await heard(reply)
+                finally:
+                    writer.close()
+            except (OSError, hiredis.HiredisError, TimeoutError) as error:
+                log.info("blocked_read_lost", name=name, why=str(error))
+                await asyncio.sleep(_RETRY_S)
+
+    async def _renew(self) -> None:
+        """Prolong every lease; close what could not be renewed for as long as a lease lasts."""
+        loop = asyncio.get_running_loop()
+        while True:
+            asked = loop.time()
+            mine = dict(self._held)
+            renewing = asyncio.ensure_future(
+                self._pipe.do(
+                    store.renew(
+                        self.boot,
+                        self._role.providers,
+                        [(held.attempt.claim.id, held.attempt.claim.fence, held.attempt.claim.lane) for held in mine.values()],
+                    )
+                )
+            )
+            while not renewing.done():
+                await asyncio.wait([renewing], timeout=1.0)
+                for held in list(self._held.values()):
+                    if loop.time() - held.renewed_s > store.LEASE_MS / 1000:
+                        held.attempt.stop("lost")
+            try:
+                renewed = renewing.result()
+            except Refused as error:
+                log.error("renew_refused", why=str(error))
+                await asyncio.sleep(1.0)
+                continue
+            for job_id, held in mine.items():
+                if job_id in renewed.lost:
+                    held.attempt.stop("lost")
+                elif job_id in renewed.stops:
+                    held.attempt.stop(renewed.stops[job_id])
+                else:
+                    held.renewed_s = asked
+            await asyncio.sleep(RENEW_S)
+
+    async def _beat(self) -> None:
+        """Touch the heartbeat file: its age is the liveness probe, and only a turning loop touches it."""
+        path = self._environment.heartbeat_file
+        while path is not None:
+            path.touch()
+            await asyncio.sleep(HEARTBEAT_S)
+
+    async def _list_models(self) -> None:
+        while True:
+            for name, provider in self._providers.items():
+                try:
+                    models = await provider.models()
+                except Exception as error:  # noqa: BLE001  # a list for show must not take the worker down
+                    log.info("models_unknown", provider=name, why=str(error))
+                else:
+                    await self._pipe.do(store.set_models(name, models))
+            await asyncio.sleep(MODELS_S)
+
+
+def role_of(queues: Sequence[str]) -> Role:
+    """What a worker with these Celery queues is for: `tasks.<provider>` claims from that provider's lanes, `system` reaps."""
+    return Role(
+        providers=tuple(queue.removeprefix("tasks.") for queue in queues if queue.startswith("tasks.")),
+        system="system" in queues,
+    )

@@ -1,0 +1,275 @@
+"""One job, from its lease to its end: open, ask the provider, judge, publish, finish."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import structlog
+
+from guardrails.guard import Action, Guard
+from mesh import errors, store
+from mesh.errors import Again, GatewayError
+from mesh.events import Event, Kind, delta
+from mesh.job import Claim, Spec, State
+from mesh.seal import JobSeal, SealBroken, Sealer
+from mesh.settings import LaneLimits
+from routing import prices
+from workers.assembly import Assembly
+from workers.pipe import Pipe, Refused
+from workers.providers import Call, Provider
+from workers.publisher import Publisher
+
+log = structlog.get_logger()
+
+
+# Why a job that runs is stopped, and what it becomes. "lost" and "shutdown" are not here: they are the mesh's own business.
+_STOPS: Mapping[str, tuple[State, type[GatewayError], str]] = {
+    "deadline": (State.EXPIRED, errors.DeadlineExceeded, "The job's deadline passed before it was done."),
+    "shutdown": (State.FAILED, errors.Stopping, "The worker was shut down before the answer was complete."),
+}
+_CANCELLED = (State.CANCELLED, errors.Cancelled, "The job was cancelled.")
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a job is done with; one set a process."""
+
+    pipe: Pipe  # for everything small
+    freight: Pipe  # for large requests, so that nobody waits behind them
+    sealer: Sealer
+    providers: Mapping[str, Provider]
+    guard: Guard
+    limits: LaneLimits
+
+
+class Attempt:
+    """One worker's try at one job."""
+
+    def __init__(self, claim: Claim, tools: Tools) -> None:
+        self.claim = claim
+        self.stopped = ""  # why, once it is to stop
+        self._ending = False
+        self._tools = tools
+        self._seal: JobSeal = tools.sealer.job(claim.tenant, claim.id)
+        self._task: asyncio.Task[None] | None = None
+        self._publisher = Publisher(claim, self._seal, tools.pipe, self.stop)
+        self._assembly = Assembly()
+        self._answer: dict[str, Any] | None = None
+        self._usage: dict[str, Any] | None = None
+        self._dropped: tuple[str, ...] = ()
+        self._began = time.monotonic()
+        self._first_s: float | None = None  # from the beginning to the first token
+        self._provider_s = 0.0
+
+    @property
+    def said(self) -> bool:
+        return self._publisher.said
+
+    def stop(self, why: str) -> None:
+        """Close the provider's call and end the job for this reason; "lost" ends it without a word."""
+        if self.stopped or self._ending or self._task is None:
+            return
+        self.stopped = why
+        self._task.cancel()
+
+    async def run(self) -> None:
+        """Do the job and end it. Whatever happens, the caller's wait has an end."""
+        self._task = asyncio.current_task()
+        timer = asyncio.get_running_loop().call_later(max(self.claim.left_ms, 0) / 1000, self.stop, "deadline")
+        error: GatewayError | None = None
+        try:
+            if self.claim.stop:
+                self.stopped = self.claim.stop
+            else:
+                await self._ask()
+        except asyncio.CancelledError:
+            if not self.stopped:
+                raise
+        except GatewayError as raised:
+            error = raised
+        except Exception as raised:  # noqa: BLE001  # the caller waits: whatever broke, the job must end
+            log.error("job_broke", job=self.claim.id, why=repr(raised), exc_info=True)
+            error = GatewayError("The gateway failed at this request; its log has the reason.")
+        finally:
+            self._ending = True
+            timer.cancel()
+        await self._publisher.drained()
+        if self.stopped:
+            await self._end_stopped()
+        elif error is not None:
+            await self._end_failed(error)
+        else:
+            await self._end(State.DONE, None)
+
+    async def _request(self) -> dict[str, Any]:
+        sealed: bytes = self.claim.request
+        if self.claim.large:
+            sealed = await self._tools.freight.do(store.get_request(self.claim.id))
+        try:
+            body: dict[str, Any] = orjson.loads(self._seal.open("request", sealed))
+        except SealBroken as error:
+            raise GatewayError("The request could not be opened: the door and the worker have different sealing keys.") from error
+        return body
+
+    async def _ask(self) -> None:
+        spec = self.claim.spec
+        target = spec.target
+        if spec.stream:
+            head = {"provider": target.provider, "model": target.model, "attempt": self.claim.attempt}
+            await self._publisher.add(Event(Kind.STARTED, head))
+        provider = self._tools.providers.get(target.provider)
+        if provider is None:
+            raise errors.ProviderUnavailable(f"This worker does not serve the provider '{target.provider}'.")
+        call = Call(
+            endpoint=spec.endpoint,
+            model=target.model,
+            public_model=spec.model,
+            body=await self._request(),
+            answer_id=f"{target.provider}-{self.claim.id.removeprefix('job-')}",
+            created=spec.created_unix_s,
+        )
+        self._began = time.monotonic()
+        try:
+            if spec.stream:
+                await self._stream(provider, call)
+            else:
+                answer = await provider.answer(call)
+                self._answer, self._usage, self._dropped = answer.body, answer.usage, answer.dropped
+                self._judge(answer.body)
+        finally:
+            self._provider_s = time.monotonic() - self._began
+
+    async def _stream(self, provider: Provider, call: Call) -> None:
+        async for chunk in provider.stream(call):
+            if self._first_s is None:
+                self._first_s = time.monotonic() - self._began
+            dropped = chunk.pop("gateway_dropped", None)
+            if dropped:
+                self._dropped = tuple(dropped)
+            self._judge(chunk)
+            self._assembly.feed(chunk)
+            if chunk.get("usage") and not chunk.get("choices"):
+                self._usage = chunk["usage"]
+            await self._publisher.add(delta(orjson.dumps(chunk)))
+        self._answer = self._assembly.answer()
+
+    def _judge(self, body: dict[str, Any]) -> None:
+        if self._tools.guard.judge_answer(body).action is Action.BLOCK:
+            raise errors.ContentBlocked("The answer was withheld by the gateway's content policy.")
+
+    async def _end_stopped(self) -> None:
+        if self.stopped == "lost":
+            log.warning("lease_lost", job=self.claim.id, fence=self.claim.fence)
+            return
+        if self.stopped == "shutdown" and not self.said:
+            await self._release(self.claim.spec, why="shutdown", refund=True)
+            return
+        state, kind, message = _STOPS.get(self.stopped, _CANCELLED)
+        if self.claim.spec.stream:
+            self._answer = self._assembly.answer()
+            self._usage = self._usage or self._assembly.usage
+        await self._end(state, kind(message), why=self.stopped)
+
+    async def _end_failed(self, error: GatewayError) -> None:
+        onward = None if self.said else self._next_try(error)
+        if onward is None:
+            if self.claim.spec.stream:
+                self._answer = self._assembly.answer()
+            await self._end(State.FAILED, error, why=error.code)
+            return
+        spec, delay_ms = onward
+        word = await self._release(spec, why=error.code, delay_ms=delay_ms, error=error)
+        if word == "stopped":
+            await self._end(State.CANCELLED, errors.Cancelled("The job was cancelled."), why="cancelled")
+
+    def _next_try(self, error: GatewayError) -> tuple[Spec, int] | None:
+        """Where and after how many milliseconds to try again, or None."""
+        spec, limits = self.claim.spec, self._tools.limits
+        if error.again is Again.NEVER or self.claim.attempt >= limits.max_attempts:
+            return None
+        if spec.at + 1 < len(spec.targets):
+            return dataclasses.replace(spec, at=spec.at + 1), 0
+        if error.again is not Again.HERE:
+            return None
+        backoff_ms = limits.retry_base_ms * 2 ** (self.claim.attempt - 1) * random.uniform(0.5, 1.0)
+        delay_ms = max(backoff_ms, (error.retry_after_s or 0) * 1000)
+        left_ms = self.claim.left_ms - (time.monotonic() - self._began) * 1000
+        return None if delay_ms > min(limits.retry_max_ms, left_ms) else (spec, round(delay_ms))
+
+    async def _release(
+        self, spec: Spec, *, why: str, delay_ms: int = 0, refund: bool = False, error: GatewayError | None = None
+    ) -> str:
+        record = self._record("released" if refund else "failed", error, None)
+        return await self._last_word(
+            store.release(self.claim, spec, why=why, delay_ms=delay_ms, refund=refund, attempt=orjson.dumps(record))
+        )
+
+    def _record(self, outcome: str, error: GatewayError | None, cost: str | None) -> dict[str, Any]:
+        target = self.claim.spec.target
+        record: dict[str, Any] = {
+            "attempt": self.claim.attempt,
+            "provider": target.provider,
+            "model": target.model,
+            "outcome": outcome,
+            "provider_ms": round(self._provider_s * 1000),
+        }
+        if self._first_s is not None:
+            record["first_token_ms"] = round(self._first_s * 1000)
+        if error is not None:
+            record["error"] = error.code
+        if cost is not None:
+            record["cost_usd"] = cost
+        return record
+
+    async def _end(self, state: State, error: GatewayError | None, why: str = "") -> None:
+        target = self.claim.spec.target
+        usd = prices.cost_usd(target, self._usage) if self._usage else None
+        cost = "" if usd is None else prices.plain(usd)
+        head: dict[str, Any] = {
+            "state": state.value,
+            "provider": target.provider,
+            "model": target.model,
+            "attempts": self.claim.attempt,
+            "usage": self._usage,
+            "cost_usd": cost or None,
+            "queue_ms": self.claim.waited_ms,
+            "provider_ms": round(self._provider_s * 1000, 1),
+        }
+        if self._dropped:
+            head["dropped"] = self._dropped
+        if error is not None:
+            head["error"] = errors.dump(error)
+        body = orjson.dumps(self._answer) if self._answer else b""
+        streamed = self.claim.spec.stream
+        end = self._seal.seal("end", Event(Kind.END, head, b"" if streamed else body).dump())
+        result = self._seal.seal("result", body) if streamed and body else b""
+        outcome = "done" if state is State.DONE else state.value
+        word = await self._last_word(
+            store.finish(
+                self.claim.id,
+                self.claim.fence,
+                state,
+                end=end,
+                result=result,
+                attempt=orjson.dumps(self._record(outcome, error, cost or None)),
+                usage=orjson.dumps(self._usage) if self._usage else b"",
+                cost_usd=cost,
+                reason=why,
+            )
+        )
+        if word == "lost":
+            log.warning("answer_refused", job=self.claim.id, fence=self.claim.fence, why="another worker holds the job")
+
+    async def _last_word(self, call: store.Call[str]) -> str:
+        try:
+            return await self._tools.pipe.do(call)
+        except Refused as error:
+            log.error("end_refused", job=self.claim.id, why=str(error))
+            return "lost"

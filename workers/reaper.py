@@ -1,0 +1,34 @@
+"""Mends what nobody else will, once a second: ended leases, due retries, overdue jobs, lost messages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from mesh import store
+from workers.pipe import Pipe, Refused
+
+log = structlog.get_logger()
+
+EVERY_S = 1.0
+
+
+async def reap(pipe: Pipe, providers: Sequence[str], max_attempts: int) -> None:
+    """Reap until cancelled. Any number of reapers may run at once."""
+    while True:
+        try:
+            done = await pipe.do(store.reap(providers, max_attempts=max_attempts))
+        except Refused as error:
+            log.error("reaper_refused", why=str(error))
+        else:
+            if done:
+                log.info(
+                    "reaped",
+                    leases_ended=done.leases_ended,
+                    retries_rung=done.retries_rung,
+                    overdue_closed=done.overdue_closed,
+                    messages_rung=done.messages_rung,
+                )
+        await asyncio.sleep(EVERY_S)
