@@ -116,7 +116,7 @@ class ProviderConfig(Frozen):
 
 class RequestLimits(Frozen):
     max_body_bytes: int = Field(4_000_000, ge=1_000, le=20_000_000)
-    max_json_depth: int = Field(64, ge=4, le=512)
+    max_json_depth: int = Field(64, ge=4, le=200)  # orjson writes no deeper than 254
     unknown_parameters: Literal["pass", "drop", "error"] = "pass"
     timeout_ms: int = Field(300_000, ge=100)  # of a blocking or streaming request that names none
     async_timeout_ms: int = Field(3_600_000, ge=100)
@@ -146,7 +146,6 @@ class Config(Frozen):
 
     provider_models: dict[str, list[str]]
     providers: dict[str, ProviderConfig]
-    default_model: str | None = None
     requests: RequestLimits = RequestLimits()
     lanes: LaneLimits = LaneLimits()
     retention: Retention = Retention()

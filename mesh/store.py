@@ -145,10 +145,10 @@ def submit(job: Submission, *, lane_limit: int, idempotency_ms: int, index_ms: i
     target = job.spec.target
     args: list[Arg] = [
         job.id, job.lane.name, job.tenant, job.idempotency_key, job.fingerprint, idempotency_ms, job.timeout_ms, lane_limit,
-        index_ms, len(job.holds), *holds,
+        index_ms, int(job.large), len(job.holds), *holds,
         "key", job.key, "endpoint", job.spec.endpoint, "provider", target.provider, "model", target.model,
         "spec", job.spec.dump(), "retention", job.retention_ms, "doors", job.door,
-        "request", job.request, "large", "1" if job.large else "",
+        "request", job.request,
     ]  # fmt: skip
     if job.private:
         args += ("private", "1")
@@ -390,7 +390,7 @@ def reap(providers: Iterable[str], *, max_attempts: int, limit: int = 100) -> Ca
 
 def door_beat(boot: str) -> Call[Any]:
     """Say that this web process lives: workers write only to reply channels of living ones."""
-    return Call(("SET", f"{lanes.PREFIX}door:{boot}", "1", "PX", DOOR_LIFE_MS), _same)
+    return _call("beat", (boot, DOOR_LIFE_MS), _same)
 
 
 def door_leave(boot: str) -> Call[Any]:

@@ -21,9 +21,8 @@ def watch(environ: dict[str, Any], gone: Callable[[], None]) -> Iterator[None]:
         yield
         return
     loop = get_hub().loop
-    descriptor = client.fileno()
-    readable = loop.io(descriptor, 1)
     timer = loop.timer(AFTER_S)
+    readable: Any = None  # made when it is needed: most requests end sooner
 
     def look() -> None:
         try:
@@ -32,21 +31,30 @@ def watch(environ: dict[str, Any], gone: Callable[[], None]) -> Iterator[None]:
             return
         except OSError:
             seen = b""
-        readable.stop()
+        stop()
         if seen:
             timer.start(start)  # a pipelined request: readable for as long as it lies there
         else:
             gone()
 
     def start() -> None:
+        nonlocal readable
         timer.stop()
-        readable.start(look)
+        if client.fileno() >= 0:
+            readable = loop.io(client.fileno(), 1)
+            readable.start(look)
+
+    def stop() -> None:
+        nonlocal readable
+        if readable is not None:
+            readable.stop()
+            readable.close()
+            readable = None
 
     timer.start(start)
     try:
         yield
     finally:
-        readable.stop()
-        readable.close()
+        stop()
         timer.stop()
         timer.close()

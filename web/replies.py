@@ -121,7 +121,7 @@ class Follower:
         self.cursor = after  # the number of the last event that was given out
         self._replies = replies
         self._pipe = pipe
-        self._seal = seal
+        self.seal = seal
         self._queue: SimpleQueue[tuple[int, bool, bytes]] = SimpleQueue()
         self._ready: deque[tuple[int, Event]] = deque()
 
@@ -169,7 +169,7 @@ class Follower:
             if number == _STOPPING:
                 raise errors.Stopping("This process of the gateway is shutting down; the job goes on.", retry_after_s=1)
             if number == self.cursor + 1 and sealed:
-                self._take(number, self._seal.open("end" if last else f"event:{number}", sealed))
+                self._take(number, self.seal.open("end" if last else f"event:{number}", sealed))
             elif number == _HEAL or number > self.cursor:
                 self._heal()
         return self._ready.popleft()
@@ -199,11 +199,11 @@ class Follower:
                     raise errors.NotFound(
                         f"The events after {self.cursor} are no longer kept; the first is {number}.", code="events_gone"
                     )
-                self._take(number, self._seal.open(f"event:{number}", sealed))
+                self._take(number, self.seal.open(f"event:{number}", sealed))
             if not page:
                 break
         if status.state.ended and self.cursor == status.seq - 1:
-            self._ready.append((status.seq, end_of(status, self._seal)))
+            self._ready.append((status.seq, end_of(status, self.seal)))
             self.cursor = status.seq
 
 

@@ -39,7 +39,9 @@ def answer(door: Door, caller: Caller, parsed: Parsed, environ: dict[str, Any]) 
     with ExitStack() as stack:
         follower = stack.enter_context(door.follow(caller.tenant, job_id))
         stream = parsed.body.get("stream") is True
-        accepted = submit(door, caller, parsed, job_id=job_id, wait="stream" if stream else "answer", idempotency_key=key)
+        accepted = submit(
+            door, caller, parsed, job_id=job_id, seal=follower.seal, wait="stream" if stream else "answer", idempotency_key=key
+        )
         if accepted.id != job_id:
             follower = stack.enter_context(attach(door, caller, accepted.id, 0))
             meter = Meter(accepted.id)
@@ -56,7 +58,9 @@ def answer(door: Door, caller: Caller, parsed: Parsed, environ: dict[str, Any]) 
 
 
 def later(door: Door, caller: Caller, parsed: Parsed, key: str = "") -> Response:
-    return pending(submit(door, caller, parsed, job_id=new_id(), wait="async", idempotency_key=key))
+    job_id = new_id()
+    seal = door.seal(caller.tenant, job_id)
+    return pending(submit(door, caller, parsed, job_id=job_id, seal=seal, wait="async", idempotency_key=key))
 
 
 def pending(accepted: Accepted) -> Response:

@@ -12,6 +12,7 @@ import orjson
 from guardrails.guard import Action
 from mesh import errors, store
 from mesh.job import Endpoint, Hold, Spec, Submission
+from mesh.seal import JobSeal
 from routing import prices
 from routing.choose import Wish
 from web.auth import Caller
@@ -39,7 +40,7 @@ Wait = Literal["answer", "stream", "async"]
 
 
 def submit(
-    door: Door, caller: Caller, parsed: Parsed, *, job_id: str, wait: Wait, idempotency_key: str = ""
+    door: Door, caller: Caller, parsed: Parsed, *, job_id: str, seal: JobSeal, wait: Wait, idempotency_key: str = ""
 ) -> Accepted:
     """Accept a request as the job `job_id`, whose follower, where anybody waits, has joined before.
 
@@ -55,8 +56,8 @@ def submit(
     verdict = door.guard.judge_request(parsed.body)
     if verdict.action is Action.BLOCK:
         raise errors.ContentBlocked(f"The request was refused by the content policy ({verdict.category}).")
-    job = _submission(door, caller, parsed, job_id, wait, idempotency_key)
-    outcome = _send(door, job, parsed)
+    job = _submission(door, caller, parsed, job_id, seal, wait, idempotency_key)
+    outcome = _send(door, job, parsed, seal)
     match outcome.outcome:
         case "queued":
             eta_ms = outcome.gap_ms * (outcome.waiting + 1)
@@ -87,7 +88,7 @@ def _retry_after_s(door: Door, job: Submission) -> float:
     return min(60.0, max(1.0, door.waits_ms.get(job.lane.name, 0) / 1000))
 
 
-def _send(door: Door, job: Submission, parsed: Parsed) -> store.Submitted:
+def _send(door: Door, job: Submission, parsed: Parsed, seal: JobSeal) -> store.Submitted:
     limits = door.config
     call = store.submit(
         job,
@@ -98,7 +99,7 @@ def _send(door: Door, job: Submission, parsed: Parsed) -> store.Submitted:
     try:
         if not job.large:
             return door.pipe.do(call)
-        sealed = door.seal(job.tenant, job.id).seal("request", orjson.dumps(parsed.body))
+        sealed = seal.seal("request", orjson.dumps(parsed.body))
         for _ in range(_MOST_TRIES):
             door.freight.do(store.put_request(job.id, sealed))
             outcome = door.pipe.do(call)
@@ -112,7 +113,7 @@ def _send(door: Door, job: Submission, parsed: Parsed) -> store.Submitted:
 
 
 def _submission(
-    door: Door, caller: Caller, parsed: Parsed, job_id: str, wait: Wait, idempotency_key: str
+    door: Door, caller: Caller, parsed: Parsed, job_id: str, seal: JobSeal, wait: Wait, idempotency_key: str
 ) -> Submission:
     config, fields, body = door.config, parsed.fields, parsed.body
     private = caller.private or fields.private is True
@@ -148,7 +149,7 @@ def _submission(
         tenant=caller.tenant,
         key=caller.key_id,
         spec=spec,
-        request=b"" if large else door.seal(caller.tenant, job_id).seal("request", request),
+        request=b"" if large else seal.seal("request", request),
         large=large,
         timeout_ms=fields.timeout_ms or default_ms,
         retention_ms=1000 * (config.retention.async_s if later else config.retention.blocking_s),

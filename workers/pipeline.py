@@ -242,6 +242,9 @@ class Attempt:
             "queue_ms": self.claim.waited_ms,
             "provider_ms": round(self._provider_s * 1000, 1),
         }
+        choices = (self._answer or {}).get("choices")
+        if choices:
+            head["finish_reason"] = choices[0]["finish_reason"]
         if self._dropped:
             head["dropped"] = self._dropped
         if error is not None:

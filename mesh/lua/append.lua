@@ -4,7 +4,10 @@
 -- said: a client may have seen something of the answer after this.
 -- KEYS  job:<id> · events:<id> stream · door:<boot> · replies:<boot> list of "<id> <n> <sealed>"
 -- Reply "ok" | "lost" another holds the job, or nobody | why the job should stop
--- include mesh
+-- include base
+-- include tell
+-- The log keeps about this many events; a replay from before them is answered with `events_gone`.
+local LOG_CAP = 20000
 local id, first = ARGV[1], tonumber(ARGV[3])
 local key = P .. 'job:' .. id
 local job = redis.call('HMGET', key, 'state', 'fence', 'seq', 'doors', 'said', 'stop')

@@ -3,7 +3,10 @@
 -- A waiting or parked job ends at once; a running one is asked to stop, and its worker ends it with what it has.
 -- KEYS  job:<id> · waiting:<lane> · jobs:due · jobs:open · control:<boot> list of ids · ledger:rows
 -- Reply nil no such job of this tenant | "cancelled" now | "stopping" | the state in which it had ended before
--- include mesh
+-- include base
+-- include tell
+-- include job
+-- include close
 local id = ARGV[1]
 local job = read_job(id)
 if not job or job.tenant ~= ARGV[2] then return nil end

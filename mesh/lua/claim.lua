@@ -4,10 +4,14 @@
 -- there is any. A repeated call number is answered with the same jobs. A message whose job is not waiting is dropped.
 -- KEYS  <lane> list · waiting:<lane> · running:<lane> zset (score = end of the lease) · job:<id> · claimed:<boot> hash · pace:<lane>
 -- Reply {turn, row …}; row = {id, fence, attempt, seq, left ms, waited ms, lane, tenant, spec, request, large, stop}
--- include mesh
--- include claim
+-- include base
+-- include message
+-- include tell
+-- include job
+-- include close
+-- include lease
 local boot, call, free, lease_ms, max_attempts, turn =
-  ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
+  ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local now = now_ms()
 local memory = P .. 'claimed:' .. boot
 local last = redis.call('HMGET', memory, 'call', 'ids', 'turn')
@@ -25,21 +29,26 @@ local ids = {}
 local looked = 0
 local function drain(lane, private, most)
   local taken = 0
+  local moved, leases = {}, {}
   while taken < most and looked < 2000 do
     local messages = redis.call('RPOP', P .. lane, most - taken)
     if not messages then break end
     for _, message in ipairs(messages) do
       looked = looked + 1
       local id = read_message(message)
-      local claimed = id and lease(id, boot, lease_ms, max_attempts, private, now)
+      local claimed = id and lease(id, boot, max_attempts, private, now)
       if claimed then
         taken = taken + 1
         ids[#ids + 1] = id
         reply[#reply + 1] = claimed
+        moved[taken] = id
+        leases[taken * 2 - 1], leases[taken * 2] = now + lease_ms, id
       end
     end
   end
   if taken > 0 then
+    redis.call('ZREM', P .. 'waiting:' .. lane, unpack(moved))
+    redis.call('ZADD', P .. 'running:' .. lane, unpack(leases))
     -- The pace of a lane is the time between two jobs leaving it while others wait: position × gap is the wait.
     local pace = redis.call('HMGET', P .. 'pace:' .. lane, 'at', 'gap', 'backlog')
     local gap = pace[2]

@@ -3,7 +3,10 @@
 -- End a job that this worker holds: result, holds, exactly one ledger row, and word to the doors.
 -- KEYS  job:<id> · running:<lane> · jobs:open · hold:<name> · ledger:rows stream · events:<id> · replies:<boot>
 -- Reply "ok" | "already" this very finish has run before | "lost" another holds the job, or it has ended otherwise
--- include mesh
+-- include base
+-- include tell
+-- include job
+-- include close
 local id, fence = ARGV[1], ARGV[2]
 local job = read_job(id)
 if not job then return 'lost' end
@@ -11,8 +14,7 @@ if job.fence ~= fence then return 'lost' end
 if job.state ~= 'running' then
   return redis.call('HGET', P .. 'job:' .. id, 'finished') == fence and 'already' or 'lost'
 end
-redis.call('HSET', P .. 'job:' .. id, 'finished', fence)
 close(id, job, ARGV[3], now_ms(), {
-  sealed = ARGV[4], result = ARGV[5], attempt = ARGV[6], usage = ARGV[7], cost = ARGV[8], reason = ARGV[9],
+  sealed = ARGV[4], result = ARGV[5], attempt = ARGV[6], usage = ARGV[7], cost = ARGV[8], reason = ARGV[9], finished = fence,
 })
 return 'ok'

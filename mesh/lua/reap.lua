@@ -6,7 +6,21 @@
 -- were cut off as well can renew first.
 -- KEYS  reaper:clock hash · running:<lane> · waiting:<lane> · <lane> list · jobs:due · jobs:open · job:<id> and what close touches
 -- Reply {leases ended, retries rung, overdue closed, messages rung anew}
--- include mesh
+-- include base
+-- include message
+-- include ring
+-- include tell
+-- include job
+-- include close
+
+-- What happened to an attempt whose worker fell silent: sent, perhaps done, perhaps billed.
+local function unknown_attempt(job)
+  return cjson.encode({
+    attempt = tonumber(job.attempt), provider = job.provider, model = job.model, outcome = 'unknown',
+    cost_usd = job.reserved or nil, estimated = true,
+  })
+end
+
 local limit, max_attempts = tonumber(ARGV[1]), tonumber(ARGV[2])
 local now = now_ms()
 local clock = redis.call('HMGET', P .. 'reaper:clock', 'at', 'since')
@@ -36,9 +50,9 @@ for i = 3, #ARGV do
         else
           redis.call('ZREM', P .. 'running:' .. lane, id)
           redis.call('HDEL', P .. 'job:' .. id, 'owner')
-          redis.call('HSET', P .. 'job:' .. id, 'state', 'queued', 'attempts', push_attempt(job.attempts, unknown),
+          redis.call('HSET', P .. 'job:' .. id, 'state', 'queued', 'rung', now, 'attempts', push_attempt(job.attempts, unknown),
             'timeline', stamp(job.timeline, now, 'queued', 'lease_ended'))
-          ring(id, lane, now)
+          ring(id, lane)
         end
       end
     end
@@ -56,7 +70,8 @@ for i = 3, #ARGV do
     if job[1] ~= 'queued' then
       redis.call('ZREM', P .. 'waiting:' .. lane, id)
     elseif now - job[2] > 5000 then
-      ring(id, lane, now)
+      redis.call('HSET', P .. 'job:' .. id, 'rung', now)
+      ring(id, lane)
       rung = rung + 1
     end
   end
@@ -66,10 +81,8 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'jobs:due', '-inf', now, 'L
   redis.call('ZREM', P .. 'jobs:due', id)
   local job = read_job(id)
   if job and (job.state == 'queued' or job.state == 'parked') then
-    if job.state == 'parked' then
-      redis.call('HSET', P .. 'job:' .. id, 'state', 'queued', 'timeline', stamp(job.timeline, now, 'queued', 'due'))
-    end
-    ring(id, job.lane, now)
+    redis.call('HSET', P .. 'job:' .. id, 'state', 'queued', 'rung', now, 'timeline', stamp(job.timeline, now, 'queued', 'due'))
+    ring(id, job.lane)
     due = due + 1
   end
 end

@@ -4,7 +4,9 @@
 -- because nothing was sent.
 -- KEYS  job:<id> · running:<lane> · waiting:<lane> · <lane> list · jobs:due zset (score = when)
 -- Reply "ok" | "already" | "lost" | "stopped" it was asked to stop: finish it instead
--- include mesh
+-- include base
+-- include ring
+-- include job
 local id, fence, state, delay, lane = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[6]
 local key = P .. 'job:' .. id
 local job = read_job(id)
@@ -21,6 +23,7 @@ if ARGV[9] ~= '' then redis.call('HSET', key, 'spec', ARGV[9]) end
 if delay > 0 then
   redis.call('ZADD', P .. 'jobs:due', now + delay, id)
 else
-  ring(id, lane, now)
+  redis.call('HSET', key, 'rung', now)
+  ring(id, lane)
 end
 return 'ok'

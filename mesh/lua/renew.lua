@@ -3,7 +3,7 @@
 -- Prolong leases by (id, fence), and say that this worker lives.
 -- KEYS  job:<id> · running:<lane> zset · workers:<provider> zset (score = last beat)
 -- Reply {{lost id …}, {id, why, …} to stop}
--- include mesh
+-- include base
 local boot, lease_ms, providers = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local now = now_ms()
 for i = 4, 3 + providers do

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import version
 
 from flask import Blueprint
 
 from web.door import Door
-from web.endpoints import generate, jobs, models, operate, socket
+from web.endpoints import docs, generate, jobs, models, operate, socket
 
 BLUEPRINTS: dict[str, Callable[[Door], Blueprint]] = {
+    "docs": lambda door: docs.blueprint(version("gateway")),
     "generate": generate.blueprint,
     "jobs": jobs.blueprint,
     "models": models.blueprint,

@@ -11,11 +11,10 @@ from flask import Blueprint, Response, request
 from mesh import errors, lanes, store
 from web.auth import Caller
 from web.door import Door
-from web.pipe import Refused
 
 
-def _json(body: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(body), status, mimetype="application/json")
+def _json(body: Any) -> Response:
+    return Response(orjson.dumps(body), mimetype="application/json")
 
 
 def blueprint(door: Door) -> Blueprint:
@@ -40,10 +39,7 @@ def blueprint(door: Door) -> Blueprint:
 
     @operate.get("/health")
     def health() -> Response:
-        try:
-            door.pipe.do(store.ping())
-        except (errors.StoreUnavailable, Refused):
-            return _json({"status": "degraded", "redis": "unreachable"}, 503)
+        door.pipe.do(store.ping())
         return _json({"status": "ok", "redis": "ok", "providers": door.live, "waiting": door.replies.waiting})
 
     @operate.get("/providers")
@@ -74,7 +70,7 @@ def blueprint(door: Door) -> Blueprint:
     @operate.get("/settings")
     def settings() -> Response:
         caller(admin=True)
-        return _json({"provider_models": door.config.provider_models, "default_model": door.config.default_model})
+        return _json({"provider_models": door.config.provider_models})
 
     @operate.get("/config")
     def config() -> Response:

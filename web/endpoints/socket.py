@@ -128,7 +128,7 @@ class Conversation:
         follower = self._door.follow(self._caller.tenant, job_id)
         with contextlib.ExitStack() as stack:
             stack.enter_context(follower)
-            accepted = submit(self._door, self._caller, parsed, job_id=job_id, wait="stream")
+            accepted = submit(self._door, self._caller, parsed, job_id=job_id, seal=follower.seal, wait="stream")
             self._say(
                 {
                     "type": "job.queued", "stream_id": stream_id, "job_id": job_id, "sequence_number": 0,

@@ -1,0 +1,28 @@
+-- End a job, whatever it was doing: state, holds, indexes, one ledger row, the doors, the retention.
+-- report: reason (in the timeline), sealed (the end event) or none, result, attempt, usage, cost, finished (by which fence)
+local function close(id, job, state, now, report)
+  local key = P .. 'job:' .. id
+  local seq = job.seq + 1
+  local attempts = push_attempt(job.attempts, report.attempt)
+  local sealed, reason, usage, cost = report.sealed or '', report.reason or '', report.usage or '', report.cost or ''
+  redis.call('HSET', key, 'state', state, 'ended', now, 'seq', seq, 'attempts', attempts, 'end', sealed, 'result', report.result or '',
+    'reason', reason, 'usage', usage, 'cost', cost, 'finished', report.finished or '', 'timeline', stamp(job.timeline, now, state, reason),
+    'request', '')
+  if job.large == '1' then redis.call('DEL', P .. 'request:' .. id) end
+  if job.state == 'running' then
+    redis.call('ZREM', P .. 'running:' .. job.lane, id)
+  else
+    redis.call('ZREM', P .. 'waiting:' .. job.lane, id)
+    redis.call('ZREM', P .. 'jobs:due', id)
+  end
+  redis.call('ZREM', P .. 'jobs:open', id)
+  for name, amount in (job.holds or ''):gmatch('(%S+) (%d+)\n') do
+    if redis.call('DECRBY', P .. 'hold:' .. name, amount) <= 0 then redis.call('DEL', P .. 'hold:' .. name) end
+  end
+  redis.call('PEXPIRE', key, job.retention)
+  if seq > 1 then redis.call('PEXPIRE', P .. 'events:' .. id, job.retention) end
+  redis.call('XADD', P .. 'ledger:rows', 'MAXLEN', '~', 1000000, '*', 'job', id, 'tenant', job.tenant, 'key', job.key, 'state', state,
+    'provider', job.provider, 'model', job.model, 'attempts', '[' .. attempts .. ']', 'usage', usage, 'cost_usd', cost,
+    'created', job.created, 'ended', now)
+  tell(job.doors or '', { id .. ' ' .. seq .. '! ' .. sealed })
+end

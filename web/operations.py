@@ -1,0 +1,399 @@
+"""What a caller can do at the door, one row an operation, with examples that work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+from mesh.job import State
+from web import answers
+from web.requests.chat import ChatRequest
+from web.requests.completions import CompletionRequest
+from web.requests.embeddings import EmbeddingRequest
+from web.requests.gateway_fields import HEADERS, GatewayParameters
+from web.requests.jobs import JobRequest
+
+JsonSchema = dict[str, Any]
+JOB_ID = "job-7f1c9a52e0b34d6688a1d0c2b3e4f506"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    name: str
+    where: Literal["path", "query", "header"]
+    description: str
+    schema: JsonSchema = field(default_factory=lambda: {"type": "string"})
+    example: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One row of the table: what a caller can do."""
+
+    method: Literal["get", "post", "delete"]
+    path: str
+    name: str  # the operationId
+    tag: str
+    summary: str
+    description: str = ""
+    role: Literal["anyone", "user", "admin"] = "user"
+    parameters: tuple[Parameter, ...] = ()
+    request: Any = None  # the type of the body
+    examples: Mapping[str, Any] = field(default_factory=dict)  # of the body, by their summaries
+    status: int = 200
+    answer: Any = None  # the type of the JSON answer
+    answer_example: Any = None
+    stream: Any = None  # the type of an event's data
+    stream_example: Any = None
+    gateway: Literal["none", "job", "figures"] = "none"  # which x-gateway-* headers the answer carries
+    accepted: bool = False  # may answer 202 with a job instead
+    errors: tuple[int, ...] = ()  # beside those that the role brings
+
+
+def _gateway_parameters() -> tuple[Parameter, ...]:
+    known = TypeAdapter(GatewayParameters).json_schema()["properties"]
+    return tuple(
+        Parameter(
+            header, "header", f"{known[name]['description']} The same as `{name}` in the body.", _header(known[name])
+        )
+        for name, header in HEADERS.items()
+    )
+
+
+def _header(schema: JsonSchema) -> JsonSchema:
+    value = next(branch for branch in schema["anyOf"] if branch.get("type") != "null")
+    return {"type": "string", "description": "Comma-separated."} if value.get("type") == "array" else value
+
+
+IDEMPOTENCY_KEY = Parameter(
+    "Idempotency-Key", "header", "A repeated request with this key is answered by the first one's job.",
+    {"type": "string", "maxLength": 256},
+)  # fmt: skip
+PREFER = Parameter(
+    "Prefer", "header", "`respond-async`: answer 202 at once. `wait=N`: answer 202 if it is not done in N seconds.",
+    example="wait=30",
+)  # fmt: skip
+JOB = Parameter("job_id", "path", "A job of your own.", {"type": "string"}, JOB_ID)
+ASKING = (*_gateway_parameters(), IDEMPOTENCY_KEY)
+OPENAI_ERRORS = (400, 404, 409, 413, 429, 499, 502, 503, 504)
+
+CHAT_EXAMPLE = {
+    "model": "smollm2:135m",
+    "messages": [
+        {"role": "system", "content": "You answer in one short sentence."},
+        {"role": "user", "content": "Why is a queue useful?"},
+    ],
+    "max_completion_tokens": 64,
+}
+CHAT_EXAMPLES = {
+    "A question": CHAT_EXAMPLE,
+    "Streamed, with usage": {**CHAT_EXAMPLE, "stream": True, "stream_options": {"include_usage": True}},
+    "Private, with a limit of cost and a fallback": {
+        **CHAT_EXAMPLE,
+        "private": True,
+        "max_cost": 0.01,
+        "fallbacks": ["ollama/llama3.2:1b"],
+        "timeout_ms": 20_000,
+    },
+    "With a tool": {
+        "model": "smollm2:135m",
+        "messages": [{"role": "user", "content": "What is the weather in Oslo?"}],
+        "tools": [
+            {
+                "type": "function",
+                "function": {
+                    "name": "weather",
+                    "description": "The weather at a place, now.",
+                    "parameters": {
+                        "type": "object",
+                        "properties": {"place": {"type": "string"}},
+                        "required": ["place"],
+                    },
+                },
+            }
+        ],
+    },
+}
+USAGE_EXAMPLE = {"prompt_tokens": 35, "completion_tokens": 10, "total_tokens": 45}
+CHAT_ANSWER = {
+    "id": "chatcmpl-7f1c9a52e0b34d6688a1d0c2b3e4f506",
+    "object": "chat.completion",
+    "created": 1737590400,
+    "model": "smollm2:135m",
+    "provider": "ollama",
+    "choices": [
+        {"index": 0, "message": {"role": "assistant", "content": "It keeps work in order."}, "finish_reason": "stop"}
+    ],
+    "usage": USAGE_EXAMPLE,
+}
+CHUNK_EXAMPLE = {
+    "id": "chatcmpl-7f1c9a52e0b34d6688a1d0c2b3e4f506",
+    "object": "chat.completion.chunk",
+    "created": 1737590400,
+    "model": "smollm2:135m",
+    "provider": "ollama",
+    "choices": [{"index": 0, "delta": {"content": "It keeps"}, "finish_reason": None}],
+}
+COMPLETION_ANSWER = {
+    "id": "cmpl-7f1c9a52e0b34d6688a1d0c2b3e4f506",
+    "object": "text_completion",
+    "created": 1737590400,
+    "model": "smollm2:135m",
+    "provider": "ollama",
+    "choices": [{"index": 0, "text": " there was a queue.", "finish_reason": "stop", "logprobs": None}],
+    "usage": USAGE_EXAMPLE,
+}
+EMBEDDING_ANSWER = {
+    "object": "list",
+    "data": [{"object": "embedding", "index": 0, "embedding": [0.018, -0.042, 0.077]}],
+    "model": "all-minilm-l6-v2",
+    "provider": "ollama",
+    "usage": {"prompt_tokens": 6, "total_tokens": 6},
+}
+MODEL_EXAMPLE = {
+    "id": "smollm2:135m",
+    "object": "model",
+    "created": 1737590400,
+    "owned_by": "ollama",
+    "provider": "ollama",
+}
+JOB_EXAMPLE = {
+    "id": JOB_ID,
+    "object": "job",
+    "endpoint": "/v1/chat/completions",
+    "model": "smollm2:135m",
+    "provider": "ollama",
+    "state": "done",
+    "created": 1737590400,
+    "deadline": 1737594000,
+    "position": None,
+    "eta_ms": None,
+    "attempts": [
+        {
+            "attempt": 1,
+            "provider": "ollama",
+            "model": "smollm2:135m",
+            "outcome": "done",
+            "cost_usd": "0",
+            "estimated": False,
+        }
+    ],
+    "timeline": [
+        {"state": "queued", "at_ms": 1737590400000, "detail": "ollama.batch"},
+        {"state": "running", "at_ms": 1737590400003, "detail": None},
+        {"state": "answering", "at_ms": 1737590400120, "detail": None},
+        {"state": "done", "at_ms": 1737590400460, "detail": None},
+    ],
+    "result": CHAT_ANSWER,
+    "error": None,
+    "usage": USAGE_EXAMPLE,
+    "cost_usd": "0",
+}
+LISTED_JOB = {name: value for name, value in JOB_EXAMPLE.items() if name not in ("timeline", "result")}
+CANCELLED_JOB = {
+    **JOB_EXAMPLE,
+    "state": "cancelled",
+    "attempts": [],
+    "timeline": [
+        {"state": "queued", "at_ms": 1737590400000, "detail": "ollama.batch"},
+        {"state": "cancelled", "at_ms": 1737590400900, "detail": "caller"},
+    ],
+    "result": None,
+    "error": {
+        "message": "The job was cancelled.",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "job_cancelled",
+    },
+    "usage": None,
+    "cost_usd": None,
+}
+ACCEPTED_JOB = {
+    "id": JOB_ID,
+    "object": "job",
+    "endpoint": "/v1/chat/completions",
+    "model": "smollm2:135m",
+    "provider": "ollama",
+    "state": "queued",
+    "created": 1737590400,
+    "position": 3,
+    "eta_ms": 1200,
+}
+WEBSOCKET = """Many conversations on one socket. Authenticate with the Authorization header or the subprotocol
+`bearer.<key>`, never in the URL. Every frame is a JSON object in a text message.
+
+Frames to the gateway:
+- `{"type": "chat.create", "stream_id": "a", "body": {…}}`: a body of POST /v1/chat/completions
+- `{"type": "job.resume", "stream_id": "a", "job_id": "job-…", "starting_after": 12}`
+- `{"type": "job.cancel", "job_id": "job-…"}`
+- `{"type": "ping"}`
+
+Frames from it carry `stream_id`, `job_id` and `sequence_number`:
+- `job.queued`: `position`, `eta_ms`
+- `job.started`: `provider`, `model`, `attempt`
+- `chunk`: a chat.completion.chunk in `data`
+- `job.done`: `usage`, `cost_usd`, `finish_reason`
+- `error`: the four keys of an error in `error`, and `retry_after_s` where another try makes sense
+- `pong`
+
+Close codes: 1001 the gateway shuts down (resume elsewhere), 1009 a frame is too large, 1013 too many sockets."""
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        method="post", path="/v1/chat/completions", name="createChatCompletion", tag="Models at work",
+        summary="Answer a conversation",
+        description="OpenAI's request, with fields of the gateway's own. It waits for the answer, or streams it.",
+        parameters=(*ASKING, PREFER), request=ChatRequest, examples=CHAT_EXAMPLES,
+        answer=answers.ChatCompletion, answer_example=CHAT_ANSWER,
+        stream=answers.ChatCompletionChunk, stream_example=CHUNK_EXAMPLE,
+        gateway="figures", accepted=True, errors=OPENAI_ERRORS,
+    ),
+    Operation(
+        method="post", path="/v1/completions", name="createCompletion", tag="Models at work",
+        summary="Continue a text",
+        parameters=ASKING, request=CompletionRequest,
+        examples={"A beginning": {"model": "smollm2:135m", "prompt": "Once upon a time", "max_tokens": 32}},
+        answer=answers.Completion, answer_example=COMPLETION_ANSWER,
+        stream=answers.Completion, stream_example=COMPLETION_ANSWER,
+        gateway="figures", errors=OPENAI_ERRORS,
+    ),
+    Operation(
+        method="post", path="/v1/embeddings", name="createEmbedding", tag="Models at work",
+        summary="Turn texts into vectors",
+        parameters=ASKING, request=EmbeddingRequest,
+        examples={"Two texts": {"model": "all-minilm-l6-v2", "input": ["a queue", "a mesh"]}},
+        answer=answers.EmbeddingList, answer_example=EMBEDDING_ANSWER,
+        gateway="figures", errors=OPENAI_ERRORS,
+    ),
+    Operation(
+        method="get", path="/v1/models", name="listModels", tag="Models",
+        summary="The models that can be asked",
+        answer=answers.ModelList, answer_example={"object": "list", "data": [MODEL_EXAMPLE]},
+    ),
+    Operation(
+        method="get", path="/v1/models/{model}", name="retrieveModel", tag="Models",
+        summary="One model",
+        parameters=(Parameter("model", "path", "Its id; slashes are allowed.", {"type": "string"}, "smollm2:135m"),),
+        answer=answers.Model, answer_example=MODEL_EXAMPLE, errors=(404,),
+    ),
+    Operation(
+        method="post", path="/v1/jobs", name="createJob", tag="Jobs",
+        summary="Submit a request and come back for its answer",
+        parameters=ASKING, request=JobRequest,
+        examples={"A question": {"endpoint": "/v1/chat/completions", "body": CHAT_EXAMPLE}},
+        status=202, answer=answers.AcceptedJob, answer_example=ACCEPTED_JOB, gateway="job",
+        errors=(400, 404, 409, 413, 429, 503),
+    ),
+    Operation(
+        method="get", path="/v1/jobs", name="listJobs", tag="Jobs",
+        summary="Your jobs, newest first",
+        parameters=(
+            Parameter("state", "query", "Only jobs in this state.", {"enum": [state.value for state in State]}),
+            Parameter("after", "query", "Only jobs that come after this one in the list."),
+            Parameter("limit", "query", "At most so many.",
+                      {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}),
+        ),
+        answer=answers.JobList,
+        answer_example={
+            "object": "list", "data": [LISTED_JOB], "has_more": False, "first_id": JOB_ID, "last_id": JOB_ID,
+        },
+        errors=(400, 503),
+    ),
+    Operation(
+        method="get", path="/v1/jobs/{job_id}", name="retrieveJob", tag="Jobs",
+        summary="A job: its state, place in the queue, timeline and answer",
+        parameters=(JOB,), answer=answers.Job, answer_example=JOB_EXAMPLE, gateway="job", errors=(404, 503),
+    ),
+    Operation(
+        method="delete", path="/v1/jobs/{job_id}", name="cancelJob", tag="Jobs",
+        summary="Cancel a job",
+        description="A waiting job is closed at once; a running one as soon as its worker hears of it. "
+                    "A job that has ended stays as it is.",
+        parameters=(JOB,), answer=answers.Job, answer_example=CANCELLED_JOB,
+        gateway="job", errors=(404, 503),
+    ),
+    Operation(
+        method="get", path="/v1/jobs/{job_id}/events", name="streamJobEvents", tag="Jobs",
+        summary="A job's events from any number on",
+        description="The same events as the stream of the request itself, each with `id: {job}:{seq}`: "
+                    "live or finished, from any replica, for several viewers at once.",
+        parameters=(
+            JOB,
+            Parameter("starting_after", "query", "The number of the last event that was seen.",
+                      {"type": "integer", "minimum": 0}),
+            Parameter("Last-Event-ID", "header", "The `id` of the last event that was seen.", example=f"{JOB_ID}:12"),
+        ),
+        stream=answers.ChatCompletionChunk, stream_example=CHUNK_EXAMPLE, gateway="job", errors=(400, 404, 503),
+    ),
+    Operation(
+        method="get", path="/v1/ws", name="openWebSocket", tag="Jobs",
+        summary="Many conversations on one WebSocket",
+        description=WEBSOCKET, status=101, errors=(400, 503),
+    ),
+    Operation(
+        method="get", path="/health", name="health", tag="Operation", role="anyone",
+        summary="Whether the gateway is well",
+        answer=answers.Health,
+        answer_example={"status": "ok", "redis": "ok", "providers": ["ollama"], "waiting": 0}, errors=(503,),
+    ),
+    Operation(
+        method="get", path="/health/live", name="healthLive", tag="Operation", role="anyone",
+        summary="Whether this process turns (liveness probe)",
+        answer=answers.Alive, answer_example={"status": "ok"},
+    ),
+    Operation(
+        method="get", path="/health/ready", name="healthReady", tag="Operation", role="anyone",
+        summary="Whether this process takes requests (readiness probe)",
+        answer=answers.Alive, answer_example={"status": "ok"}, errors=(503,),
+    ),
+    Operation(
+        method="get", path="/providers", name="listProviders", tag="Operation",
+        summary="The providers that are served",
+        answer=answers.ProviderList,
+        answer_example={
+            "object": "list",
+            "data": [
+                {
+                    "name": "ollama", "adapter": "ollama", "private": True, "enabled": True,
+                    "prefixes": ["llama", "smollm2"], "workers": 1,
+                    "lanes": {"interactive": {"waiting": 0, "running": 1}, "batch": {"waiting": 3, "running": 0}},
+                    "models": ["smollm2:135m"],
+                }
+            ],
+        },
+    ),
+    Operation(
+        method="get", path="/config", name="showConfig", tag="Operation", role="admin",
+        summary="The running configuration, without secrets",
+        answer=answers.RunningConfig,
+        answer_example={
+            "provider_models": {"ollama": ["llama", "smollm2"]},
+            "providers": {"ollama": {"adapter": "ollama", "base_url": "http://127.0.0.1:11434", "private": True}},
+            "live": ["ollama"],
+        },
+    ),
+    Operation(
+        method="get", path="/settings", name="showSettings", tag="Operation", role="admin",
+        summary="The routing settings",
+        answer=answers.RoutingSettings, answer_example={"provider_models": {"ollama": ["llama", "smollm2"]}},
+    ),
+    Operation(
+        method="get", path="/redis-test", name="testRedis", tag="Operation", role="admin",
+        summary="A round trip to Redis, now",
+        answer=answers.RedisTest,
+        answer_example={
+            "status": "ok", "round_trip_ms": 0.3, "used_memory_bytes": 1876544, "maxmemory_bytes": 0,
+        }, errors=(503,),
+    ),
+    Operation(
+        method="get", path="/openapi.json", name="openapi", tag="Operation", role="anyone",
+        summary="This document",
+    ),
+    Operation(
+        method="get", path="/docs", name="docs", tag="Operation", role="anyone",
+        summary="The page to read this document and try it",
+    ),
+)  # fmt: skip

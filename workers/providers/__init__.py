@@ -1,0 +1,52 @@
+"""The providers that requests are sent to: one adapter a file, and the one dict that names them."""
+
+from __future__ import annotations
+
+import difflib
+import pkgutil
+import urllib.parse
+from collections.abc import Mapping
+from typing import cast
+
+from mesh.settings import ConfigError, ProviderConfig
+from workers.providers import ollama, openai
+from workers.providers.adapter import Adapter, Answer, Call, Endpoint
+from workers.providers.provider import Provider
+from workers.transports import OpenTransport, Upstream, direct
+from workers.transports.framing import ServerSentEvents
+
+__all__ = ["ADAPTERS", "Adapter", "Answer", "Call", "Endpoint", "Provider", "open_provider"]
+
+ADAPTERS: Mapping[str, Adapter] = {
+    "ollama": ollama,
+    "openai": openai,
+}
+
+
+def open_provider(name: str, config: ProviderConfig) -> Provider:
+    """A provider as config describes it. It connects at its first call and reads its key then.
+
+    Raises:
+        ConfigError: there is no such adapter, or its URL is none.
+    """
+    adapter = ADAPTERS.get(config.adapter)
+    if adapter is None:
+        near = difflib.get_close_matches(config.adapter, ADAPTERS, 1)
+        raise ConfigError(
+            f"providers.{name}.adapter: no adapter {config.adapter!r}{f', did you mean {near[0]}?' if near else ''}"
+        )
+    try:
+        url = adapter.url(config.url() or adapter.DEFAULT_URL)
+        parts = urllib.parse.urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or parts.username or parts.query or parts.fragment:
+        raise ConfigError(f"providers.{name}.base_url: expected http(s)://host[:port][/path], no user, no query")
+    framing = adapter.DIRECT
+    upstream = Upstream(name, url, config.timeouts.connect_s, framing or ServerSentEvents)
+    if config.transport == "direct" and framing is not None:
+        return Provider(name, config, adapter, direct.open_transport(upstream))
+    # An SDK is slow to import and large: only a worker whose config asks for it loads it.
+    open_sdk = cast(OpenTransport, pkgutil.resolve_name(adapter.SDK))
+    return Provider(name, config, adapter, open_sdk(upstream))
