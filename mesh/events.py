@@ -24,6 +24,7 @@ class Kind(enum.Enum):
     END = b"e"
 
 
+_DELTA = b"d{}\n"
 _KINDS = {kind.value: kind for kind in Kind}
 
 
@@ -44,11 +45,13 @@ def load(data: bytes) -> Event:
     Raises:
         ValueError: not an event.
     """
+    if data.startswith(_DELTA):
+        return Event(Kind.DELTA, _EMPTY, data[len(_DELTA) :])
     head, line, body = data.partition(b"\n")
     kind = _KINDS.get(head[:1])
     if kind is None or not line:
         raise ValueError("not an event")
-    return Event(kind, _EMPTY if head[1:] == b"{}" else orjson.loads(head[1:]), body)
+    return Event(kind, orjson.loads(head[1:]), body)
 
 
 def delta(body: bytes) -> Event:

@@ -22,18 +22,20 @@ class SealBroken(Exception):
 class JobSeal:
     """Seals and opens what belongs to one job."""
 
-    __slots__ = ("_keys", "_place", "_first")
+    __slots__ = ("_first", "_keys", "_place", "_prefix")
 
     def __init__(self, masters: Mapping[str, bytes], tenant: str, job_id: str) -> None:
         self._place = f"{tenant}\0{job_id}\0".encode()
-        self._first = next(iter(masters))
-        self._keys = {
-            name: AESGCM(hmac.digest(master, self._place, "sha256")) for name, master in masters.items()
-        }
+        self._keys = [(name.encode() + b".", master) for name, master in masters.items()]
+        self._prefix, master = self._keys[0]
+        self._first = self._key(master)
+
+    def _key(self, master: bytes) -> AESGCM:
+        return AESGCM(hmac.digest(master, self._place, "sha256"))
 
     def seal(self, field: str, text: bytes) -> bytes:
         nonce = os.urandom(12)
-        return b"%b.%b%b" % (self._first.encode(), nonce, self._keys[self._first].encrypt(nonce, text, self._place + field.encode()))
+        return self._prefix + nonce + self._first.encrypt(nonce, text, self._place + field.encode())
 
     def open(self, field: str, sealed: bytes) -> bytes:
         """The text that was sealed as `field` of this job.
@@ -41,14 +43,22 @@ class JobSeal:
         Raises:
             SealBroken: it was not.
         """
-        name, _, rest = sealed.partition(b".")
-        key = self._keys.get(name.decode(errors="replace"))
-        if key is None:
-            raise SealBroken(f"no master with the id {name[:8]!r}")
+        if sealed.startswith(self._prefix):
+            prefix, key = self._prefix, self._first
+        else:
+            prefix, key = self._old(sealed)
+        start = len(prefix)
         try:
-            return key.decrypt(rest[:12], rest[12:], self._place + field.encode())
+            return key.decrypt(sealed[start : start + 12], sealed[start + 12 :], self._place + field.encode())
         except (InvalidTag, ValueError) as error:
             raise SealBroken(f"{field}: not what was sealed here") from error
+
+
+    def _old(self, sealed: bytes) -> tuple[bytes, AESGCM]:
+        for prefix, master in self._keys[1:]:
+            if sealed.startswith(prefix):
+                return prefix, self._key(master)
+        raise SealBroken(f"no master with the id {sealed.partition(b'.')[0][:8]!r}")
 
 
 class Sealer:

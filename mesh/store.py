@@ -250,20 +250,38 @@ def renew(boot: str, providers: Sequence[str], held: Iterable[tuple[str, int, st
     return _call("renew", args, _renewed)
 
 
-def append(job_id: str, fence: int, first: int, said: bool, sealed: Sequence[bytes]) -> Call[str]:
-    """Add events to a job's log, numbered from `first`.
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a worker has to say of one job: events in their order, the first with the number `first`."""
 
-    The reply is "ok", "lost" (somebody else holds the job now; stop talking to the provider), or why the job should stop.
+    job_id: str
+    fence: int
+    first: int
+    said: bool  # a client may have seen something of the answer after this
+    sealed: Sequence[bytes]
+
+
+def append(saying: Sequence[Said]) -> Call[list[str]]:
+    """Add events to the logs of jobs.
+
+    The reply has a word for each: "ok", "lost" (somebody else holds the job now; stop talking to the provider), or why the
+    job should stop.
     """
-    return _call("append", (job_id, fence, first, int(said), *sealed), _text)
+    args: list[Arg] = []
+    for said in saying:
+        args += (said.job_id, said.fence, said.first, int(said.said), len(said.sealed), *said.sealed)
+    return _call("append", args, lambda reply: [_text(word) for word in reply])
 
 
 def finish(
     job_id: str, fence: int, state: State, *, end: bytes, result: bytes = b"", attempt: bytes = b"",
-    usage: bytes = b"", cost_usd: str = "", reason: str = "",
+    usage: bytes = b"", cost_usd: str = "", reason: str = "", last: int = 0,
 ) -> Call[str]:  # fmt: skip
-    """End a job; the reply is "ok", "already" or "lost"."""
-    return _call("finish", (job_id, fence, state.value, end, result, attempt, usage, cost_usd, reason), _text)
+    """End a job; the reply is "ok", "already" or "lost".
+
+    last: the number of its last event.
+    """
+    return _call("finish", (job_id, fence, state.value, end, result, attempt, usage, cost_usd, reason, last), _text)
 
 
 def release(

@@ -8,6 +8,7 @@ import orjson
 import structlog
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.routing.exceptions import WebsocketMismatch
 
 from mesh import errors
 from mesh.errors import GatewayError
@@ -34,6 +35,8 @@ def response(error: GatewayError) -> Response:
 def _of_http(error: HTTPException) -> GatewayError:
     if isinstance(error, RequestEntityTooLarge):
         return errors.BodyTooLarge("The request's body is larger than this gateway takes.")
+    if isinstance(error, WebsocketMismatch):
+        return errors.RequestError("/v1/ws takes WebSockets only, and every other path plain HTTP.", code="websocket_mismatch")
     match error.code:
         case 404:
             return errors.NotFound("There is nothing at this path.")

@@ -14,7 +14,7 @@ from typing import Any
 import gevent
 import hiredis
 import structlog
-from gevent.queue import Empty, SimpleQueue
+from gevent.queue import SimpleQueue
 
 from mesh import errors, events, store, wire
 from mesh.events import Event, Kind
@@ -28,7 +28,8 @@ BEAT_S = 5.0
 SILENCE_S = 5.0  # after this a follower looks for itself
 _RETRY_S = 0.2
 
-_HEAL, _HUNG_UP, _STOPPING = -1, -2, -3  # numbers that no event has
+TICK_S = 0.5  # how exactly a follower keeps its times; one greenlet for all costs less than a timer for each
+_HEAL, _HUNG_UP, _STOPPING, _TICK = -1, -2, -3, -4  # numbers that no event has
 
 
 class HungUp(Exception):
@@ -46,7 +47,7 @@ class Replies:
         self._greenlets: list[Any] = []
 
     def start(self) -> None:
-        self._greenlets = [gevent.spawn(self._read), gevent.spawn(self._beat)]
+        self._greenlets = [gevent.spawn(self._read), gevent.spawn(self._beat), gevent.spawn(self._tick)]
 
     def stop(self) -> None:
         """Tell everybody who still waits that this process ends, and give up the channel."""
@@ -100,6 +101,14 @@ class Replies:
                 log.warning("reply_channel_lost", why=str(error))
                 gevent.sleep(_RETRY_S)
 
+    def _tick(self) -> None:
+        while True:
+            gevent.sleep(TICK_S)
+            now = time.monotonic()
+            for followers in list(self._followers.values()):
+                for follower in followers:
+                    follower.tick(now)
+
     def _hand_out(self, entries: list[bytes]) -> None:
         for entry in entries:
             job_id, number, sealed = entry.split(b" ", 2)
@@ -124,6 +133,9 @@ class Follower:
         self.seal = seal
         self._queue: SimpleQueue[tuple[int, bool, bytes]] = SimpleQueue()
         self._ready: deque[tuple[int, Event]] = deque()
+        self._listening = False  # somebody waits in `next`
+        self._until = 0.0  # when `next` gives up
+        self._heard = 0.0  # when something came last
 
     def __enter__(self) -> Follower:
         self._replies.join(self)
@@ -135,6 +147,10 @@ class Follower:
     def put(self, number: bytes, sealed: bytes) -> None:
         last = number.endswith(b"!")
         self._queue.put((int(number[:-1] if last else number), last, sealed))
+
+    def tick(self, now: float) -> None:
+        if self._listening and (now >= self._until or now - self._heard >= SILENCE_S):
+            self._queue.put((_TICK, False, b""))
 
     def heal_soon(self) -> None:
         self._queue.put((_HEAL, False, b""))
@@ -154,24 +170,27 @@ class Follower:
             NotFound: the job, or the part of its log that comes next, is no longer kept.
             StoreUnavailable: nothing was heard, and Redis cannot be asked.
         """
-        until = time.monotonic() + timeout_s
+        self._heard = now = time.monotonic()
+        self._until = now + timeout_s
         while not self._ready:
-            left = until - time.monotonic()
-            try:
-                number, last, sealed = self._queue.get(timeout=max(0.0, min(left, SILENCE_S)))
-            except Empty:
-                if left > SILENCE_S:
-                    self._heal()
-                    continue
-                return None
-            if number == _HUNG_UP:
-                raise HungUp
-            if number == _STOPPING:
-                raise errors.Stopping("This process of the gateway is shutting down; the job goes on.", retry_after_s=1)
+            self._listening = True
+            number, last, sealed = self._queue.get()
+            self._listening = False
             if number == self.cursor + 1 and sealed:
                 self._take(number, self.seal.open("end" if last else f"event:{number}", sealed))
-            elif number == _HEAL or number > self.cursor:
+            elif number > self.cursor or number == _HEAL:
                 self._heal()
+            elif number == _TICK:
+                now = time.monotonic()
+                if now - self._heard >= SILENCE_S:
+                    self._heard = now
+                    self._heal()
+                if not self._ready and now >= self._until:
+                    return None
+            elif number == _HUNG_UP:
+                raise HungUp
+            elif number == _STOPPING:
+                raise errors.Stopping("This process of the gateway is shutting down; the job goes on.", retry_after_s=1)
         return self._ready.popleft()
 
     def end(self, timeout_s: float) -> Event | None:

@@ -31,8 +31,6 @@ def answer(door: Door, caller: Caller, parsed: Parsed, environ: dict[str, Any]) 
     """Submit and answer as the request asks: `stream`, `Prefer: respond-async`, `Prefer: wait=N`, or blocking."""
     prefer = environ.get("HTTP_PREFER", "")
     key = environ.get("HTTP_IDEMPOTENCY_KEY", "")
-    if len(key) > 255:
-        raise errors.RequestError("The Idempotency-Key is longer than 255 characters.", param="Idempotency-Key")
     if "respond-async" in prefer:
         return later(door, caller, parsed, key)
     meter = Meter(job_id := new_id())

@@ -63,6 +63,8 @@ def is_usage(chunk: bytes) -> bool:
 
 def stream(follower: Follower, lines: Lines, first: tuple[int, Event] | None) -> Iterator[bytes]:
     """The whole answer; `first` is an event that was waited for before the status was decided."""
+    if first is None:
+        yield KEEP_ALIVE  # the answer's head leaves with its first bytes
     pending = first
     while True:
         if pending is None:

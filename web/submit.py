@@ -23,6 +23,7 @@ from web.requests import CHAT, COMPLETIONS, EMBEDDINGS, Parsed
 ENDPOINTS: dict[str, Endpoint] = {CHAT: "chat.completions", COMPLETIONS: "completions", EMBEDDINGS: "embeddings"}
 
 _CROWDED_MS = 5_000  # a lane that waits longer gives no tenant more than half of its places
+_LONGEST_KEY = 255
 _MOST_TRIES = 3  # at writing a large request whose first copy expired
 
 
@@ -49,6 +50,8 @@ def submit(
         LaneFull, Overloaded: not now.
         IdempotencyConflict: the key was used for another request.
     """
+    if len(idempotency_key) > _LONGEST_KEY:
+        raise errors.RequestError(f"The Idempotency-Key is longer than {_LONGEST_KEY} characters.", param="Idempotency-Key")
     if door.stopping:
         raise errors.Stopping("This process of the gateway is shutting down.", retry_after_s=1)
     if door.pressure.high:

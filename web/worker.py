@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from typing import Any
 
 import gevent
+from gevent import socket
+from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
 from gunicorn.workers.ggevent import GeventWorker
 
+from mesh.errors import RequestError
+from web import errors
+
 _LAST_WORDS_S = 5.0  # of the grace, kept for telling those who still wait
+_STATUSES = {LimitRequestLine: b"414 URI Too Long", LimitRequestHeaders: b"431 Request Header Fields Too Large"}
+_REFUSED = (
+    b"HTTP/1.1 %b\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    b"x-request-id: %b\r\nContent-Length: %d\r\n\r\n%b"
+)
+
+
+class _Socket(socket.socket):
+    """A client's socket that asks the kernel for its buffer's size only when that is full, not at every chunk."""
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        sent = self.send(data, flags)
+        if sent < len(data):
+            super().sendall(memoryview(data)[sent:], flags)
 
 
 class DoorWorker(GeventWorker):
@@ -19,12 +40,24 @@ class DoorWorker(GeventWorker):
 
     active = 0  # requests being answered
 
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        super().handle(listener, _Socket(client.family, client.type, client.proto, client.detach()), addr)
+
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
         self.active += 1
         try:
             return super().handle_request(listener_name, req, sock, addr)
         finally:
             self.active -= 1
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """What is refused before it is a request is refused in the same shape as everything else."""
+        if not isinstance(exc, ParseException):
+            super().handle_error(req, client, addr, exc)
+            return
+        body = errors.body(RequestError(f"This is no HTTP request that can be read: {exc}", code="invalid_http"))
+        with contextlib.suppress(OSError):
+            client.sendall(_REFUSED % (_STATUSES.get(type(exc), b"400 Bad Request"), os.urandom(16).hex().encode(), len(body), body))
 
     def handle_exit(self, sig: Any, frame: Any) -> None:
         gevent.spawn(self._drain)

@@ -24,6 +24,7 @@ from mesh.settings import Config, Environment
 from workers.pipe import Pipe, Refused, ask, open_streams
 from workers.pipeline import Attempt, Tools
 from workers.providers import Provider, open_provider
+from workers.publisher import Outbox
 from workers.reaper import reap
 
 log = structlog.get_logger()
@@ -74,6 +75,7 @@ class Consumer:
         self._providers = {name: open_provider(name, self._config.providers[name]) for name in served}
         self._tools = Tools(
             pipe=self._pipe,
+            outbox=Outbox(self._pipe),
             freight=self._freight,
             sealer=Sealer(self._environment.masters("seal")),
             providers=self._providers,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import random
 import time
@@ -24,7 +25,7 @@ from routing import prices
 from workers.assembly import Assembly
 from workers.pipe import Pipe, Refused
 from workers.providers import Call, Provider
-from workers.publisher import Publisher
+from workers.publisher import Outbox, Publisher
 
 log = structlog.get_logger()
 
@@ -42,6 +43,7 @@ class Tools:
     """What a job is done with; one set a process."""
 
     pipe: Pipe  # for everything small
+    outbox: Outbox  # for events
     freight: Pipe  # for large requests, so that nobody waits behind them
     sealer: Sealer
     providers: Mapping[str, Provider]
@@ -59,7 +61,7 @@ class Attempt:
         self._tools = tools
         self._seal: JobSeal = tools.sealer.job(claim.tenant, claim.id)
         self._task: asyncio.Task[None] | None = None
-        self._publisher = Publisher(claim, self._seal, tools.pipe, self.stop)
+        self._publisher = Publisher(claim, self._seal, tools.outbox, self.stop)
         self._assembly = Assembly()
         self._answer: dict[str, Any] | None = None
         self._usage: dict[str, Any] | None = None
@@ -147,17 +149,16 @@ class Attempt:
             self._provider_s = time.monotonic() - self._began
 
     async def _stream(self, provider: Provider, call: Call) -> None:
-        async for chunk in provider.stream(call):
-            if self._first_s is None:
-                self._first_s = time.monotonic() - self._began
-            dropped = chunk.pop("gateway_dropped", None)
-            if dropped:
-                self._dropped = tuple(dropped)
-            self._judge(chunk)
-            self._assembly.feed(chunk)
-            if chunk.get("usage") and not chunk.get("choices"):
-                self._usage = chunk["usage"]
-            await self._publisher.add(delta(orjson.dumps(chunk)))
+        async with contextlib.aclosing(provider.stream(call)) as chunks:
+            async for chunk in chunks:
+                if self._first_s is None:
+                    self._first_s = time.monotonic() - self._began
+                    self._dropped = tuple(chunk.pop("gateway_dropped", ()))
+                self._judge(chunk)
+                self._assembly.feed(chunk)
+                if not chunk["choices"] and chunk.get("usage"):
+                    self._usage = chunk["usage"]
+                await self._publisher.add(delta(orjson.dumps(chunk)))
         self._answer = self._assembly.answer()
 
     def _judge(self, body: dict[str, Any]) -> None:
@@ -265,6 +266,7 @@ class Attempt:
                 usage=orjson.dumps(self._usage) if self._usage else b"",
                 cost_usd=cost,
                 reason=why,
+                last=self._publisher.last,
             )
         )
         if word == "lost":

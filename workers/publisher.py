@@ -1,7 +1,7 @@
-"""Writes one job's events, in order, with at most one write under way.
+"""Writes the events of a worker's jobs, in order, with at most one write under way.
 
-Events that come while a write is under way leave together in the next one, so a fast stream makes large writes and a slow one
-is never delayed.
+What comes while a write is under way, of one job or of three hundred, leaves together in the next one. No timer delays a
+token, and a script call is paid once for all that piled up.
 """
 
 from __future__ import annotations
@@ -9,51 +9,102 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import structlog
+
 from mesh import store
 from mesh.events import Event, Kind
 from mesh.job import Claim
 from mesh.seal import JobSeal
-from workers.pipe import Pipe
+from workers.pipe import Pipe, Refused
 
-_MOST_AT_ONCE = 500
-_MOST_WAITING = 2_000  # events; above this the provider has to wait for Redis
+log = structlog.get_logger()
+
+_MOST_AT_ONCE = 500  # events in one write
+_MOST_WAITING = 2_000  # events of one job; above this its provider has to wait for Redis
+
+
+class Outbox:
+    """What all jobs of this worker have to say, on its way to Redis."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+        self._waiting: dict[Publisher, None] = {}  # in the order in which they came
+        self._writing: asyncio.Task[None] | None = None
+
+    def put(self, publisher: Publisher) -> None:
+        """Take what this publisher has, as soon as the write under way has ended."""
+        self._waiting[publisher] = None
+        if self._writing is None:
+            self._writing = asyncio.get_running_loop().create_task(self._write())
+
+    async def _write(self) -> None:
+        try:
+            while self._waiting:
+                leaving: list[tuple[Publisher, store.Said]] = []
+                count = 0
+                while self._waiting and count < _MOST_AT_ONCE:
+                    publisher = next(iter(self._waiting))
+                    said = publisher.leave(_MOST_AT_ONCE - count)
+                    count += len(said.sealed)
+                    leaving.append((publisher, said))
+                    if not publisher.waiting:
+                        del self._waiting[publisher]
+                try:
+                    words = await self._pipe.do(store.append([said for _, said in leaving]))
+                except Refused as error:
+                    log.error("events_refused", why=str(error))
+                    words = ["lost"] * len(leaving)
+                for (publisher, said), word in zip(leaving, words, strict=True):
+                    publisher.left(said, word)
+        finally:
+            self._writing = None
 
 
 class Publisher:
-    """
+    """One job's events.
+
     stop: called with "lost" when the job is somebody else's now, or with the reason for which it should stop.
     """
 
-    def __init__(self, claim: Claim, seal: JobSeal, pipe: Pipe, stop: Callable[[str], None]) -> None:
+    def __init__(self, claim: Claim, seal: JobSeal, outbox: Outbox, stop: Callable[[str], None]) -> None:
         self._claim = claim
         self._seal = seal
-        self._pipe = pipe
+        self._outbox = outbox
         self._stop = stop
-        self._next = claim.seq + 1  # the number of the next event
-        self._waiting: list[bytes] = []
-        self._writing: asyncio.Task[None] | None = None
+        self._under_way = 0
+        self._drained: asyncio.Future[None] | None = None
+        self.waiting: list[bytes] = []
+        self.last = claim.seq  # the number of the last event that was added
         self.said = False  # whether a client may have seen something of the answer
 
     async def add(self, event: Event) -> None:
-        number = self._next + len(self._waiting)
-        self._waiting.append(self._seal.seal(f"event:{number}", event.dump()))
+        self.last += 1
+        self.waiting.append(self._seal.seal(f"event:{self.last}", event.dump()))
         if event.kind is Kind.DELTA:
             self.said = True
-        if self._writing is None or self._writing.done():
-            self._writing = asyncio.get_running_loop().create_task(self._write())
-        elif len(self._waiting) > _MOST_WAITING:
+        self._outbox.put(self)
+        if len(self.waiting) > _MOST_WAITING:
             await self.drained()
 
-    async def _write(self) -> None:
-        while self._waiting:
-            leaving, first = self._waiting[:_MOST_AT_ONCE], self._next
-            del self._waiting[:_MOST_AT_ONCE]
-            self._next += len(leaving)
-            word = await self._pipe.do(store.append(self._claim.id, self._claim.fence, first, self.said, leaving))
-            if word != "ok":
-                self._stop(word)
+    def leave(self, most: int) -> store.Said:
+        """What leaves now: at most so many events."""
+        first = self.last - len(self.waiting) + 1
+        leaving, self.waiting = self.waiting[:most], self.waiting[most:]
+        self._under_way += len(leaving)
+        return store.Said(self._claim.id, self._claim.fence, first, self.said, leaving)
+
+    def left(self, said: store.Said, word: str) -> None:
+        """Redis has answered for what left."""
+        self._under_way -= len(said.sealed)
+        if word != "ok":
+            self._stop(word)
+        if self._drained is not None and not self.waiting and not self._under_way:
+            self._drained.set_result(None)
+            self._drained = None
 
     async def drained(self) -> None:
         """Wait until everything that was added has been written."""
-        if self._writing is not None:
-            await asyncio.shield(self._writing)
+        if self.waiting or self._under_way:
+            if self._drained is None:
+                self._drained = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._drained)

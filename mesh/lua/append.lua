@@ -1,35 +1,40 @@
 #!lua flags=allow-oom
--- append(id, fence, number of the first event, said 0|1, sealed event …)
--- Add events to a job's log and hand them to the doors that follow it. Event n has the stream id n-0, so a repeated one is skipped.
+-- append({id, fence, number of the first event, said 0|1, count of events, sealed event …} …)
+-- Add events to the logs of jobs and hand them to the doors that follow them: one call for all that a worker has to say at once.
+-- Event n has the stream id n-0, so Redis itself refuses it a second time.
 -- said: a client may have seen something of the answer after this.
 -- KEYS  job:<id> · events:<id> stream · door:<boot> · replies:<boot> list of "<id> <n> <sealed>"
--- Reply "ok" | "lost" another holds the job, or nobody | why the job should stop
+-- Reply for each job, in their order: "ok" | "lost" another holds the job, or nobody | why the job should stop
 -- include base
 -- include tell
+
 -- The log keeps about this many events; a replay from before them is answered with `events_gone`.
 local LOG_CAP = 20000
-local id, first = ARGV[1], tonumber(ARGV[3])
-local key = P .. 'job:' .. id
-local job = redis.call('HMGET', key, 'state', 'fence', 'seq', 'doors', 'said', 'stop')
-if job[1] ~= 'running' or job[2] ~= ARGV[2] then return 'lost' end
-local seq = tonumber(job[3])
-local entries = {}
-for i = 5, #ARGV do
-  local n = first + i - 5
-  if n > seq then
-    redis.call('XADD', P .. 'events:' .. id, 'MAXLEN', '~', LOG_CAP, n .. '-0', 'e', ARGV[i])
-    entries[#entries + 1] = id .. ' ' .. n .. ' ' .. ARGV[i]
-    seq = n
-  end
-end
-if #entries > 0 then
-  if ARGV[4] == '1' and job[5] ~= '1' then
-    local now = now_ms()
-    redis.call('HSET', key, 'seq', seq, 'said', 1,
-      'timeline', stamp(redis.call('HGET', key, 'timeline'), now, 'answering', ''))
+local words, entries = {}, {}
+local i = 1
+while i <= #ARGV do
+  local id, first, count = ARGV[i], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 4])
+  local key, log = P .. 'job:' .. id, P .. 'events:' .. id
+  local job = redis.call('HMGET', key, 'state', 'fence', 'doors', 'said', 'stop')
+  if job[1] ~= 'running' or job[2] ~= ARGV[i + 1] then
+    words[#words + 1] = 'lost'
   else
-    redis.call('HSET', key, 'seq', seq)
+    words[#words + 1] = job[5] or 'ok'
+    for n = first, first + count - 1 do
+      local sealed = ARGV[i + 5 + n - first]
+      local added = redis.pcall('XADD', log, n .. '-0', 'e', sealed)
+      if type(added) == 'string' then
+        collect(entries, job[3], id .. ' ' .. n .. ' ' .. sealed)
+        if n % 1000 == 0 then redis.call('XTRIM', log, 'MAXLEN', '~', LOG_CAP) end
+      elseif not added.err:find('equal or smaller', 1, true) then
+        return added
+      end
+    end
+    if ARGV[i + 3] == '1' and job[4] ~= '1' then
+      redis.call('HSET', key, 'said', 1, 'timeline', stamp(redis.call('HGET', key, 'timeline'), now_ms(), 'answering', ''))
+    end
   end
-  tell(job[4] or '', entries)
+  i = i + 5 + count
 end
-return job[6] or 'ok'
+tell(entries)
+return words

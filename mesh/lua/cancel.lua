@@ -4,6 +4,7 @@
 -- KEYS  job:<id> · waiting:<lane> · jobs:due · jobs:open · control:<boot> list of ids · ledger:rows
 -- Reply nil no such job of this tenant | "cancelled" now | "stopping" | the state in which it had ended before
 -- include base
+-- include log
 -- include tell
 -- include job
 -- include close

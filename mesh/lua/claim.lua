@@ -6,6 +6,7 @@
 -- Reply {turn, row …}; row = {id, fence, attempt, seq, left ms, waited ms, lane, tenant, spec, request, large, stop}
 -- include base
 -- include message
+-- include log
 -- include tell
 -- include job
 -- include close

@@ -1,9 +1,11 @@
 #!lua flags=allow-oom
--- finish(id, fence, state, sealed end event, sealed result or "", attempt JSON, usage JSON or "", cost USD or "", reason)
+-- finish(id, fence, state, sealed end event, sealed result or "", attempt JSON, usage JSON or "", cost USD or "", reason,
+--        number of the last event)
 -- End a job that this worker holds: result, holds, exactly one ledger row, and word to the doors.
 -- KEYS  job:<id> · running:<lane> · jobs:open · hold:<name> · ledger:rows stream · events:<id> · replies:<boot>
 -- Reply "ok" | "already" this very finish has run before | "lost" another holds the job, or it has ended otherwise
 -- include base
+-- include log
 -- include tell
 -- include job
 -- include close
@@ -15,6 +17,6 @@ if job.state ~= 'running' then
   return redis.call('HGET', P .. 'job:' .. id, 'finished') == fence and 'already' or 'lost'
 end
 close(id, job, ARGV[3], now_ms(), {
-  sealed = ARGV[4], result = ARGV[5], attempt = ARGV[6], usage = ARGV[7], cost = ARGV[8], reason = ARGV[9], finished = fence,
+  sealed = ARGV[4], result = ARGV[5], attempt = ARGV[6], usage = ARGV[7], cost = ARGV[8], reason = ARGV[9], finished = fence, last = tonumber(ARGV[10]),
 })
 return 'ok'

@@ -9,6 +9,7 @@
 -- include base
 -- include message
 -- include ring
+-- include log
 -- include tell
 -- include job
 -- include close

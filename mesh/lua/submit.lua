@@ -37,8 +37,7 @@ for i = 1, holds do
 end
 local now = now_ms()
 if idem ~= '' then redis.call('SET', P .. 'idem:' .. tenant .. ':' .. idem, id .. ' ' .. fingerprint, 'PX', idem_ms) end
-redis.call('HSET', key, 'state', 'queued', 'lane', lane, 'tenant', tenant, 'fence', 0, 'attempt', 0, 'seq', 0, 'created', now,
-  'rung', now,
+redis.call('HSET', key, 'state', 'queued', 'lane', lane, 'tenant', tenant, 'fence', 0, 'attempt', 0, 'created', now, 'rung', now,
   'deadline', now + timeout_ms, 'holds', kept, 'large', large, 'timeline', stamp('', now, 'queued', lane), unpack(ARGV, 12 + holds * 3))
 redis.call('ZADD', P .. 'jobs:open', now + timeout_ms, id)
 redis.call('ZADD', P .. 'tenant:' .. tenant, now, id)

@@ -4,6 +4,7 @@
 -- KEYS  job:<id> · waiting:<lane> · running:<lane>
 -- Reply row as in claim | the job's state, when it is not to be had (already running, ended, overdue) | nil, no such job
 -- include base
+-- include log
 -- include tell
 -- include job
 -- include close

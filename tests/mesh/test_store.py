@@ -77,6 +77,12 @@ def finish(job: Claim, state: State = State.DONE) -> store.Call[str]:
     return store.finish(job.id, job.fence, state, end=b"end", attempt=b'{"attempt":1}', usage=b'{"total_tokens":3}', cost_usd="0.01")
 
 
+def say(do: Do, job: Claim, first: int, said: bool, sealed: list[bytes]) -> str:
+    (word,) = do(store.append([store.Said(job.id, job.fence, first, said, sealed)]))
+    assert isinstance(word, str)
+    return word
+
+
 def end_lease(client: redis.Redis, job: Claim) -> None:
     client.zadd(LANE.running.replace("ollama", job.lane), {job.id: 1})
     # The reaper has been at work for long: no grace.
@@ -193,8 +199,8 @@ def claim_one(do: Do, number: int) -> Claim:
 def test_events_are_numbered_once_and_reach_only_living_doors(do: Do, client: redis.Redis) -> None:
     job = submitted_and_claimed(do, door="alive dead")
     do(store.door_beat("alive"))
-    assert do(store.append(job.id, job.fence, 1, False, [b"one"])) == "ok"
-    assert do(store.append(job.id, job.fence, 1, True, [b"one", b"two"])) == "ok"
+    assert say(do, job, 1, False, [b"one"]) == "ok"
+    assert say(do, job, 1, True, [b"one", b"two"]) == "ok"
     assert do(store.events(job.id, 0)) == [(1, b"one"), (2, b"two")]
     assert do(store.events(job.id, 1)) == [(2, b"two")]
     assert client.lrange("gw:replies:alive", 0, -1) == [f"{job.id} 1 one".encode(), f"{job.id} 2 two".encode()]
@@ -220,7 +226,7 @@ def test_a_stale_fence_can_neither_speak_nor_finish_nor_release(do: Do, client: 
     assert do(store.reap(["ollama"], max_attempts=3)).leases_ended == 1
     (new,) = claim(do, number=2, boot="w2").jobs
     assert (new.id, new.fence, new.attempt) == (old.id, old.fence + 1, 2)
-    assert do(store.append(old.id, old.fence, 1, True, [b"late"])) == "lost"
+    assert say(do, old, 1, True, [b"late"]) == "lost"
     assert do(finish(old)) == "lost"
     assert do(store.release(old, old.spec, why="late")) == "lost"
     assert do(finish(new)) == "ok"
@@ -242,7 +248,7 @@ def test_a_lost_lease_ends_or_waits_again(
 ) -> None:
     job = submitted_and_claimed(do, **changes)
     if speak:
-        do(store.append(job.id, job.fence, 1, True, [b"word"]))
+        say(do, job, 1, True, [b"word"])
     if stop:
         do(store.cancel(job.id, "acme", stop))
     end_lease(client, job)
@@ -301,7 +307,7 @@ def test_cancelling_ends_what_waits_and_asks_what_runs(do: Do, client: redis.Red
     assert do(store.cancel(running.id, "acme", "hangup")) == "stopping"
     assert do(store.cancel(running.id, "stranger")) is None
     assert client.lrange("gw:control:w1", 0, -1) == [f"{held.id} hangup".encode()]
-    assert do(store.append(held.id, held.fence, 1, True, [b"x"])) == "hangup"
+    assert say(do, held, 1, True, [b"x"]) == "hangup"
     assert do(store.release(held, held.spec, why="x")) == "stopped"
     assert claim(do, number=2).jobs == []
     assert len(ledger(client)) == 1
@@ -364,10 +370,10 @@ def test_a_stock_worker_takes_one_job_by_its_id(do: Do) -> None:
 def test_a_watcher_is_told_what_comes(do: Do, client: redis.Redis) -> None:
     job = submitted_and_claimed(do, door="")
     do(store.door_beat("late"))
-    do(store.append(job.id, job.fence, 1, True, [b"one"]))
+    say(do, job, 1, True, [b"one"])
     assert do(store.watch(job.id, "stranger", "late")) is None
     assert [do(store.watch(job.id, "acme", "late")) for _ in range(2)] == [store.Watched(State.RUNNING, 1)] * 2
-    do(store.append(job.id, job.fence, 2, True, [b"two"]))
+    say(do, job, 2, True, [b"two"])
     assert client.lrange("gw:replies:late", 0, -1) == [f"{job.id} 2 two".encode()]
 
 
@@ -399,7 +405,7 @@ def test_a_full_redis_refuses_submits_and_lets_running_jobs_end(own_redis: Redis
     with pytest.raises(redis.exceptions.OutOfMemoryError):
         submit(do, submission())
     assert do(store.renew("w1", ["ollama"], [(job.id, job.fence, "ollama")])) == store.Renewed([], {})
-    assert do(store.append(job.id, job.fence, 1, True, [b"x"])) == "ok"
+    assert say(do, job, 1, True, [b"x"]) == "ok"
     assert len(claim(do, number=2).jobs) == 1
     assert do(finish(job)) == "ok"
 

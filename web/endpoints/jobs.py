@@ -9,6 +9,7 @@ from flask import Blueprint, Response, request
 
 from mesh import errors, store
 from mesh.job import State
+from web import body
 from web.auth import Caller
 from web.door import Door
 from web.jobview import view
@@ -30,6 +31,7 @@ def _number(text: str, param: str, least: int, most: int) -> int:
 
 def blueprint(door: Door) -> Blueprint:
     jobs = Blueprint("jobs", __name__)
+    limits = door.config.requests
 
     def caller() -> Caller:
         return door.gatekeeper.caller(request.environ.get("HTTP_AUTHORIZATION", ""))
@@ -47,7 +49,7 @@ def blueprint(door: Door) -> Blueprint:
     @jobs.post(JOBS)
     def create_job() -> Response:
         who = caller()
-        parsed = parse(JOBS, request.get_data(cache=False), door.config.requests, headers_in(request.environ))
+        parsed = parse(JOBS, body.read(limits.max_body_bytes), limits, headers_in(request.environ))
         return later(door, who, parsed, request.environ.get("HTTP_IDEMPOTENCY_KEY", ""))
 
     @jobs.get(JOBS)

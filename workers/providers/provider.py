@@ -110,7 +110,8 @@ class Provider:
                     if not reader.finished:
                         raise
                 except Refusal as refusal:
-                    raise self._refused(refusal, call.model) from refusal
+                    if not reader.finished:
+                        raise self._refused(refusal, call.model) from refusal
                 finally:
                     await events.aclose()
                 if not reader.finished:

@@ -16,14 +16,15 @@ class Patience:
     held across a `yield`. This one cancels the task only while it is inside `wait`.
     """
 
-    __slots__ = ("_cancelling", "_end", "_loop", "_rang", "_task", "_timer", "_total_s", "_until")
+    __slots__ = ("_cancelling", "_end", "_loop", "_rang", "_rings_at", "_task", "_timer", "_total_s", "_until")
 
     def __init__(self, total_s: float) -> None:
         self._total_s = total_s
         self._loop = asyncio.get_running_loop()
         self._end = self._loop.time() + total_s
         self._until = self._end
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._rings_at = 0.0  # kept here: uvloop gives a handle without `when` for a moment that is past
         self._task: asyncio.Task[Any] | None = None
         self._cancelling = 0
         self._rang = False
@@ -33,7 +34,7 @@ class Patience:
         TimeoutError: it took longer than `limit_s`, or all of it longer than `total_s`.
         """
         self._until = min(self._loop.time() + limit_s, self._end)
-        if self._timer is None or self._timer.when() > self._until:
+        if self._timer is None or self._rings_at > self._until:
             self._move()
         task = self._task = asyncio.current_task()
         assert task is not None
@@ -59,6 +60,7 @@ class Patience:
 
     def _move(self) -> None:
         self.close()
+        self._rings_at = self._until
         self._timer = self._loop.call_at(self._until, self._ring)
 
     def _ring(self) -> None:

@@ -1,8 +1,9 @@
 -- End a job, whatever it was doing: state, holds, indexes, one ledger row, the doors, the retention.
--- report: reason (in the timeline), sealed (the end event) or none, result, attempt, usage, cost, finished (by which fence)
+-- report: reason (in the timeline), sealed (the end event) or none, result, attempt, usage, cost, finished (by which fence), last (number
+-- of the last event, where the caller knows it)
 local function close(id, job, state, now, report)
   local key = P .. 'job:' .. id
-  local seq = job.seq + 1
+  local seq = (report.last or last_event(id)) + 1
   local attempts = push_attempt(job.attempts, report.attempt)
   local sealed, reason, usage, cost = report.sealed or '', report.reason or '', report.usage or '', report.cost or ''
   redis.call('HSET', key, 'state', state, 'ended', now, 'seq', seq, 'attempts', attempts, 'end', sealed, 'result', report.result or '',
@@ -24,5 +25,7 @@ local function close(id, job, state, now, report)
   redis.call('XADD', P .. 'ledger:rows', 'MAXLEN', '~', 1000000, '*', 'job', id, 'tenant', job.tenant, 'key', job.key, 'state', state,
     'provider', job.provider, 'model', job.model, 'attempts', '[' .. attempts .. ']', 'usage', usage, 'cost_usd', cost,
     'created', job.created, 'ended', now)
-  tell(job.doors or '', { id .. ' ' .. seq .. '! ' .. sealed })
+  local entries = {}
+  collect(entries, job.doors, id .. ' ' .. seq .. '! ' .. sealed)
+  tell(entries)
 end

@@ -1,10 +1,21 @@
--- Give entries to every door that follows the job and still beats. A channel that is not read is cut at 50,000 entries: whoever
--- waits heals from the log.
-local function tell(doors, entries)
-  for door in doors:gmatch('%S+') do
+-- What every door that follows a job is to be told: collect first, then tell each door once.
+local function collect(entries, doors, entry)
+  for door in (doors or ''):gmatch('%S+') do
+    local own = entries[door]
+    if own then
+      own[#own + 1] = entry
+    else
+      entries[door] = { entry }
+    end
+  end
+end
+
+-- Doors that no longer beat are told nothing. A channel that is not read is cut at 50,000 entries: whoever waits heals from the log.
+local function tell(entries)
+  for door, own in pairs(entries) do
     if redis.call('EXISTS', P .. 'door:' .. door) == 1 then
       local channel = P .. 'replies:' .. door
-      if redis.call('RPUSH', channel, unpack(entries)) > 50000 then redis.call('LTRIM', channel, -50000, -1) end
+      if redis.call('RPUSH', channel, unpack(own)) > 50000 then redis.call('LTRIM', channel, -50000, -1) end
     end
   end
 end
