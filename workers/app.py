@@ -21,7 +21,7 @@ from kombu.entity import Queue
 from redis.exceptions import ResponseError
 
 from mesh import lanes, logs
-from mesh.settings import Config, ConfigError, Environment, load_config
+from mesh.settings import Config, Environment, load_config
 from workers.consumer import Consumer, role_of
 
 log = structlog.get_logger()

@@ -1,0 +1,67 @@
+"""`gateway jobs`: what is under way, what became of one, and calling one off."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Annotated, Any
+from urllib.parse import quote, urlencode
+
+import typer
+from rich.table import Table
+
+from cli import environment
+from cli.chat import HomeFolder, Key, Url
+from cli.client import Client, address
+from cli.screen import Screen, cost
+
+
+def jobs(
+    job: Annotated[str, typer.Argument(help="Show this job with its timeline.")] = "",
+    cancel: Annotated[str, typer.Option(metavar="ID", help="Call this job off.")] = "",
+    state: Annotated[str, typer.Option(help="List only jobs in this state.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=100, help="How many to list.")] = 20,
+    url: Url = "",
+    key: Key = "",
+    home: HomeFolder = None,
+) -> None:
+    """List jobs, the newest first; or show one; or cancel one."""
+    base, secret = address(url, key, home, environment.current())
+    asyncio.run(_run(base, secret, job, cancel, state, limit))
+
+
+async def _run(url: str, key: str, job: str, cancel: str, state: str, limit: int) -> None:
+    screen = Screen()
+    async with Client(url, key) as client:
+        if cancel:
+            answer, _ = await client.call("DELETE", f"/v1/jobs/{quote(cancel, safe='')}")
+            screen.line(f"{cancel} is {answer.get('state', 'cancelled')}")
+        elif job:
+            answer, _ = await client.call("GET", f"/v1/jobs/{quote(job, safe='')}")
+            _show(screen, answer)
+        else:
+            query = urlencode({"limit": limit} | ({"state": state} if state else {}))
+            answer, _ = await client.call("GET", f"/v1/jobs?{query}")
+            _list(screen, answer["data"])
+
+
+def _show(screen: Screen, job: dict[str, Any]) -> None:
+    screen.line(f"{job['id']} is {job['state']}{_place(job)}; {cost(job)}")
+    screen.timeline(job["timeline"])
+    if error := job.get("error"):
+        screen.line(f"  {error['message']} ({error['code']})", style="red")
+
+
+def _place(job: dict[str, Any]) -> str:
+    return "" if job.get("position") is None else f", {job['position']} ahead of it"
+
+
+def _list(screen: Screen, found: list[dict[str, Any]]) -> None:
+    if not found:
+        screen.line("no jobs")
+        return
+    table = Table("job", "state", "model", "age", box=None, pad_edge=False)
+    for job in found:
+        age_s = max(0, time.time() - job["created"])
+        table.add_row(job["id"], job["state"], job.get("model") or "", f"{age_s:.0f} s")
+    screen.out.print(table)
