@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+_KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,8}")  # no dot: it ends the id in what is sealed
 HERE = Path(__file__).resolve().parent.parent
 
 
@@ -65,12 +67,14 @@ class Environment(BaseSettings):
             if not entry.strip():
                 continue
             name, _, digits = entry.strip().partition(":")
+            if name in masters:
+                raise ConfigError(f"GATEWAY_{which.upper()}_KEY: the id {name!r} stands there twice")
             try:
                 masters[name] = bytes.fromhex(digits)
             except ValueError:
                 masters[name] = b""
-            if len(masters[name]) != 32 or not name or len(name) > 8:
-                raise ConfigError(f"GATEWAY_{which.upper()}_KEY: each key is `id:64 hex digits`, the id at most 8 characters")
+            if len(masters[name]) != 32 or not _KEY_ID.fullmatch(name):
+                raise ConfigError(f"GATEWAY_{which.upper()}_KEY: each key is `id:64 hex digits`, the id 1 to 8 letters, digits, - and _")
         if not masters:
             raise ConfigError(f"GATEWAY_{which.upper()}_KEY or GATEWAY_{which.upper()}_KEY_FILE is not set; `openssl rand -hex 32` makes one")
         return masters

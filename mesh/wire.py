@@ -13,8 +13,11 @@ from hiredis import ReplyError, pack_command
 
 Arg = bytes | str | int | float
 
-# A primary that was demoted, is loading or is busy: the same command may be sent again in a moment.
-NOT_NOW = ("READONLY", "LOADING", "MASTERDOWN", "BUSY ", "UNBLOCKED", "TRYAGAIN", "CLUSTERDOWN", "NOREPLICAS")
+# A primary that was demoted, is loading or is busy, or a password that is being changed: the same command may be sent again
+# in a moment. A worker says its commands behind AUTH, before the reply to that has come.
+NOT_NOW = (
+    "READONLY", "LOADING", "MASTERDOWN", "BUSY ", "UNBLOCKED", "TRYAGAIN", "CLUSTERDOWN", "NOREPLICAS", "NOAUTH", "WRONGPASS",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

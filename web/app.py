@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-
 from flask import Flask, Response, g, request
 
 from guardrails.guard import Guard
@@ -17,10 +14,9 @@ from web.auth import Gatekeeper
 from web.door import Door, Pressure
 from web.endpoints import BLUEPRINTS
 from web.endpoints.socket import OPTIONS
+from web.front import Front, request_id
 from web.pipe import Pipe
 from web.replies import Replies
-
-_REQUEST_ID = re.compile(r"[\w.:-]{1,128}")
 
 
 def create_door(environment: Environment) -> Door:
@@ -58,15 +54,14 @@ def create_app(environment: Environment | None = None) -> Flask:
 
     @app.before_request
     def arrive() -> None:
-        given = request.environ.get("HTTP_X_REQUEST_ID", "")
-        g.request_id = given if _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
         g.began = meters.now()
 
     @app.after_request
     def leave(response: Response) -> Response:
-        response.headers["x-request-id"] = g.request_id
-        meters.count(request.endpoint, response.status_code, g.began)
+        response.headers["x-request-id"] = request_id(request.environ)
+        meters.count(request.url_rule.rule if request.url_rule else "none", response.status_code, g.began)
         return response
 
+    app.wsgi_app = Front(door, app.wsgi_app, meters)  # type: ignore[method-assign]  # Flask's own way to put something before it
     door.start()
     return app

@@ -1,19 +1,29 @@
-"""The body of the request that is being answered, as bytes and never more of them than the config allows."""
+"""A request's body, as bytes and never more of them than the configuration allows."""
 
 from __future__ import annotations
 
-from flask import request
+from typing import Any
 
 from mesh import errors
 
 
-def read(most_bytes: int) -> bytes:
+def read(environ: dict[str, Any], most_bytes: int) -> bytes:
     """
     Raises:
-        BodyTooLarge: there is more. Where the length was told, Flask has said so before.
+        BodyTooLarge: there is more.
+        RequestError: there is less than its Content-Length says.
     """
-    raw = request.get_data(cache=False)
-    # Werkzeug reads a body of unknown length up to the limit and leaves the rest without a word.
-    if len(raw) >= most_bytes and request.content_length is None:
-        raise errors.BodyTooLarge("The request's body is larger than this gateway takes.")
+    told = environ.get("CONTENT_LENGTH")
+    length = int(told) if told else None  # gunicorn has refused what is no number
+    if length is not None and length > most_bytes:
+        raise _too_large(most_bytes)
+    raw: bytes = environ["wsgi.input"].read(most_bytes + 1 if length is None else length)
+    if len(raw) > most_bytes:
+        raise _too_large(most_bytes)
+    if length is not None and len(raw) < length:
+        raise errors.RequestError("The request's body ended before its Content-Length.", code="request_cut")
     return raw
+
+
+def _too_large(most_bytes: int) -> errors.BodyTooLarge:
+    return errors.BodyTooLarge(f"The request's body is larger than the {most_bytes:,} bytes that this gateway takes.")

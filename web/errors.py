@@ -13,7 +13,9 @@ from werkzeug.routing.exceptions import WebsocketMismatch
 from mesh import errors
 from mesh.errors import GatewayError
 from mesh.seal import SealBroken
+from web.answer import Answer
 from web.pipe import Refused
+from web.replies import HungUp
 
 log = structlog.get_logger()
 
@@ -22,9 +24,9 @@ def body(error: GatewayError) -> bytes:
     return orjson.dumps({"error": error.body()})
 
 
-def response(error: GatewayError) -> Response:
+def answer(error: GatewayError) -> Answer:
     """An error as an HTTP answer."""
-    answer = Response(body(error), error.status, mimetype="application/json")
+    answer = Answer(body(error), error.status)
     if error.retry_after_s is not None or error.status in (429, 503):
         answer.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s or 1)))
     if error.status == 401:
@@ -52,6 +54,8 @@ def of(error: Exception) -> GatewayError:
         return error
     if isinstance(error, HTTPException):
         return _of_http(error)
+    if isinstance(error, HungUp):
+        return errors.Cancelled("The client has gone.", code="client_closed_request")
     log.error("request_broke", why=repr(error), exc_info=error)
     if isinstance(error, SealBroken):
         return GatewayError("What was stored could not be opened: it was sealed under a key that this process does not have.")
@@ -61,12 +65,12 @@ def of(error: Exception) -> GatewayError:
 
 
 def handle(error: Exception) -> Response:
-    answer = response(of(error))
+    response = answer(of(error)).flask()
     if isinstance(error, HTTPException) and error.code == 405:
         for name, value in error.get_headers():
             if name == "Allow":
-                answer.headers[name] = value
-    return answer
+                response.headers[name] = value
+    return response
 
 
 def register(app: Flask) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import shutil
 import tempfile
 from typing import Any
-
-from prometheus_client import CollectorRegistry, multiprocess, start_http_server
 
 worker_class = "web.worker.DoorWorker"
 worker_connections = 5000
@@ -23,19 +22,20 @@ accesslog = None
 loglevel = "warning"
 
 _metrics_port = int(os.environ.get("GATEWAY_METRICS_PORT", "0"))
-# prometheus_client reads this variable when it is first imported by a worker.
-_metrics_dir = os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="gateway-metrics-"))
+# prometheus_client decides by this variable, when it is first imported, whether processes count together: not before here.
+_metrics_dir = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(
+    prefix="gateway-metrics-", dir=os.environ.get("GATEWAY_METRICS_DIR")
+)
 
 
 def when_ready(server: Any) -> None:
     if _metrics_port:
-        registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry, _metrics_dir)
-        start_http_server(_metrics_port, addr=os.environ.get("GATEWAY_METRICS_HOST", "127.0.0.1"), registry=registry)
+        host = os.environ.get("GATEWAY_METRICS_HOST", "127.0.0.1")
+        pkgutil.resolve_name("web.scrape:serve")(_metrics_dir, host, _metrics_port)
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    multiprocess.mark_process_dead(worker.pid, _metrics_dir)
+    pkgutil.resolve_name("web.scrape:forget")(_metrics_dir, worker.pid)
 
 
 def on_exit(server: Any) -> None:

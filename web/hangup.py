@@ -2,59 +2,62 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from gevent import get_hub
 
-# An answer that comes sooner needs no watch; most answers of a fast upstream never pay for one.
+# An answer that comes sooner needs no watch, and most answers of a fast provider never pay for one.
 AFTER_S = 0.4
 
 
-@contextlib.contextmanager
-def watch(environ: dict[str, Any], gone: Callable[[], None]) -> Iterator[None]:
-    """Call `gone` once when the client of this request closes its side, after the body has been read."""
-    client: Any = environ.get("gunicorn.socket")
-    if client is None:
-        yield
-        return
-    loop = get_hub().loop
-    timer = loop.timer(AFTER_S)
-    readable: Any = None  # made when it is needed: most requests end sooner
+class Watch:
+    """Calls `gone` once when the client of this request closes its side, after the body has been read.
 
-    def look() -> None:
+    It costs an event of the loop, not a greenlet. Under a server whose socket is not known it does nothing.
+    """
+
+    __slots__ = ("_client", "_gone", "_readable", "_timer")
+
+    def __init__(self, environ: dict[str, Any], gone: Callable[[], None]) -> None:
+        self._client: Any = environ.get("gunicorn.socket")
+        self._gone = gone
+        self._readable: Any = None  # made when it is needed
+        self._timer: Any = None
+        if self._client is not None:
+            self._timer = get_hub().loop.timer(AFTER_S)
+            self._timer.start(self._start)
+
+    def stop(self) -> None:
+        self._stop_reading()
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer.close()
+            self._timer = None
+
+    def _start(self) -> None:
+        self._timer.stop()
+        if self._client.fileno() >= 0:
+            self._readable = get_hub().loop.io(self._client.fileno(), 1)
+            self._readable.start(self._look)
+
+    def _stop_reading(self) -> None:
+        if self._readable is not None:
+            self._readable.stop()
+            self._readable.close()
+            self._readable = None
+
+    def _look(self) -> None:
         try:
-            seen = client._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)  # gevent's own recv would wait
+            # gevent's own recv would wait; this runs in the loop itself.
+            seen = self._client._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
         except OSError:
             seen = b""
-        stop()
+        self._stop_reading()
         if seen:
-            timer.start(start)  # a pipelined request: readable for as long as it lies there
+            self._timer.start(self._start)  # a pipelined request: readable for as long as it lies there
         else:
-            gone()
-
-    def start() -> None:
-        nonlocal readable
-        timer.stop()
-        if client.fileno() >= 0:
-            readable = loop.io(client.fileno(), 1)
-            readable.start(look)
-
-    def stop() -> None:
-        nonlocal readable
-        if readable is not None:
-            readable.stop()
-            readable.close()
-            readable = None
-
-    timer.start(start)
-    try:
-        yield
-    finally:
-        stop()
-        timer.stop()
-        timer.close()
+            self._gone()

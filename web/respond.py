@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Any
 
-from flask import Response
-
 from mesh import errors, store
+from mesh.errors import GatewayError
 from mesh.events import Event, Kind
 from mesh.job import new_id
 from web import errors as shown
-from web import hangup, sse
+from web import sse
+from web.answer import Answer
 from web.auth import Caller
 from web.door import Door
+from web.hangup import Watch
 from web.jobview import queued_view
 from web.meter import Meter
 from web.replies import Follower, HungUp
@@ -27,50 +27,101 @@ _FOR_EVER_S = 10 * 86_400.0  # a job ends by its own deadline, the wait has none
 _PREFER_WAIT = re.compile(r"(?:^|[\s,;])wait\s*=\s*(\d{1,6})(?:$|[\s,;])")
 
 
-def answer(door: Door, caller: Caller, parsed: Parsed, environ: dict[str, Any]) -> Response:
+class Listener:
+    """A client that waits for a job: it follows the events, and when it hangs up the job is cancelled, unless it is to go on.
+
+    Left by `with` it lets go of both, unless it was handed over to a stream that will `close` it.
+    """
+
+    def __init__(self, door: Door, follower: Follower, environ: dict[str, Any], *, keep: bool = True) -> None:
+        self.follower = follower
+        self.keep = keep
+        self._door = door
+        self._watch = Watch(environ, self._hang_up)
+        self._handed_over = False
+        door.replies.join(follower)
+
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if not self._handed_over:
+            self.close(kind)
+
+    def turn_to(self, follower: Follower) -> None:
+        """Follow another job instead."""
+        self._door.replies.leave(self.follower)
+        self.follower = follower
+        self._door.replies.join(follower)
+
+    def hand_over(self) -> Listener:
+        self._handed_over = True
+        return self
+
+    def close(self, kind: type[BaseException] | None) -> None:
+        """
+        kind: of the exception that ends the wait, if one does.
+        """
+        self._watch.stop()
+        self._door.replies.leave(self.follower)
+        if not self.keep and kind is not None and issubclass(kind, (HungUp, GeneratorExit)):
+            self._door.pipe.do(store.cancel(self.follower.job_id, self.follower.tenant, "hangup"))
+
+    def _hang_up(self) -> None:
+        self.follower.hang_up()
+
+
+def answer(door: Door, caller: Caller, parsed: Parsed, environ: dict[str, Any]) -> Answer:
     """Submit and answer as the request asks: `stream`, `Prefer: respond-async`, `Prefer: wait=N`, or blocking."""
     prefer = environ.get("HTTP_PREFER", "")
     key = environ.get("HTTP_IDEMPOTENCY_KEY", "")
     if "respond-async" in prefer:
         return later(door, caller, parsed, key)
     meter = Meter(job_id := new_id())
-    with ExitStack() as stack:
-        follower = stack.enter_context(door.follow(caller.tenant, job_id))
+    follower = door.follow(caller.tenant, job_id)
+    with Listener(door, follower, environ, keep=parsed.fields.disconnect == "continue") as listener:
         stream = parsed.body.get("stream") is True
         accepted = submit(
-            door, caller, parsed, job_id=job_id, seal=follower.seal, wait="stream" if stream else "answer", idempotency_key=key
+            door,
+            caller,
+            parsed,
+            job_id=job_id,
+            seal=follower.seal,
+            wait="stream" if stream else "answer",
+            idempotency_key=key,
         )
-        if accepted.id != job_id:
-            follower = stack.enter_context(attach(door, caller, accepted.id, 0))
+        if accepted.id != job_id:  # it was asked before, and whoever asked it first may still wait
+            listener.turn_to(attach(door, caller, accepted.id, 0))
+            listener.keep = True
             meter = Meter(accepted.id)
-        keep = parsed.fields.disconnect == "continue" or accepted.id != job_id
-        stack.enter_context(hangup.watch(environ, follower.hang_up))
-        stack.enter_context(_cancelled_on_hangup(door, follower, keep))
-        if stream:
-            return _stream(stack.pop_all(), follower, sse.Lines(accepted.id, accepted.spec, meter), accepted.id)
-        wait = _PREFER_WAIT.search(prefer)
-        end = follower.end(float(wait[1]) if wait else _FOR_EVER_S)
-        if end is None:
-            return pending(accepted)
-        return _whole(end, meter, parsed.dropped)
+        try:
+            if stream:
+                return _stream(listener, sse.Lines(accepted.id, accepted.spec, meter))
+            wait = _PREFER_WAIT.search(prefer) if prefer else None
+            end = listener.follower.end(float(wait[1]) if wait else _FOR_EVER_S)
+        except GatewayError as error:  # this wait has failed, the job goes on
+            return _of_job(shown.answer(error), accepted.id)
+        return pending(accepted) if end is None else _whole(end, meter, parsed.dropped)
 
 
-def later(door: Door, caller: Caller, parsed: Parsed, key: str = "") -> Response:
+def _of_job(answer: Answer, job_id: str) -> Answer:
+    answer.headers["x-gateway-job"] = job_id
+    return answer
+
+
+def later(door: Door, caller: Caller, parsed: Parsed, key: str = "") -> Answer:
     job_id = new_id()
     seal = door.seal(caller.tenant, job_id)
     return pending(submit(door, caller, parsed, job_id=job_id, seal=seal, wait="async", idempotency_key=key))
 
 
-def pending(accepted: Accepted) -> Response:
+def pending(accepted: Accepted) -> Answer:
     """202: the job goes on, and this is where it can be asked for."""
-    response = Response(queued_view(accepted), 202, mimetype="application/json")
-    response.headers["Location"] = f"/v1/jobs/{accepted.id}"
-    response.headers["x-gateway-job"] = accepted.id
-    return response
+    return _of_job(Answer(queued_view(accepted), 202, {"Location": f"/v1/jobs/{accepted.id}"}), accepted.id)
 
 
 def attach(door: Door, caller: Caller, job_id: str, after: int) -> Follower:
-    """A follower for a job that may run anywhere, from a number on; enter it to join.
+    """A follower for a job that may run anywhere, from a number on; it reads the log once it has joined.
 
     Raises:
         NotFound: the tenant has no such job.
@@ -90,45 +141,20 @@ def attach(door: Door, caller: Caller, job_id: str, after: int) -> Follower:
     return follower
 
 
-class _cancelled_on_hangup:  # noqa: N801  # read as a statement: with _cancelled_on_hangup(…)
-    """Cancels the job when its client goes before the end, unless it is to go on."""
-
-    def __init__(self, door: Door, follower: Follower, keep: bool) -> None:
-        self._door = door
-        self._follower = follower
-        self._keep = keep
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and issubclass(kind, (HungUp, GeneratorExit)) and not self._keep:
-            self._door.pipe.do(store.cancel(self._follower.job_id, self._follower.tenant, "hangup"))
-
-
-def _whole(end: Event, meter: Meter, dropped: tuple[str, ...]) -> Response:
-    if "error" in end.head:
-        response = shown.response(errors.load(end.head["error"]))
-    else:
-        response = Response(end.body, 200, mimetype="application/json")
+def _whole(end: Event, meter: Meter, dropped: tuple[str, ...]) -> Answer:
+    answer = shown.answer(errors.load(end.head["error"])) if "error" in end.head else Answer(end.body)
     head = {**end.head, "dropped": [*dropped, *end.head.get("dropped", ())]} if dropped else end.head
-    for name, value in meter.headers(head).items():
-        response.headers[name] = value
-    return response
+    answer.headers |= meter.headers(head)
+    return answer
 
 
-def _stream(stack: ExitStack, follower: Follower, lines: sse.Lines, job_id: str) -> Response:
-    """A stream whose status is held until something of the answer has come, so that an early failure is a real 4xx or 5xx."""
-    with stack:
-        first = _first(follower)
-        if first is not None and first[1].kind is Kind.END and "error" in first[1].head:
-            response = shown.response(errors.load(first[1].head["error"]))
-            response.headers["x-gateway-job"] = job_id
-            return response
-        written = _written(stack.pop_all(), follower, lines, first)
-    response = Response(written, mimetype="text/event-stream", headers=sse.HEADERS)
-    response.headers["x-gateway-job"] = job_id
-    return response
+def _stream(listener: Listener, lines: sse.Lines) -> Answer:
+    """A stream whose status is held until something of the answer has come: an early failure is a real 4xx or 5xx."""
+    first = _first(listener.follower)
+    job_id = listener.follower.job_id
+    if first is not None and first[1].kind is Kind.END and "error" in first[1].head:
+        return _of_job(shown.answer(errors.load(first[1].head["error"])), job_id)
+    return sse.answer(_written(listener.hand_over(), lines, first), job_id)
 
 
 def _first(follower: Follower) -> tuple[int, Event] | None:
@@ -139,27 +165,28 @@ def _first(follower: Follower) -> tuple[int, Event] | None:
     return found
 
 
-def _written(
-    stack: ExitStack, follower: Follower, lines: sse.Lines, first: tuple[int, Event] | None
-) -> Iterator[bytes]:
-    with stack:
-        try:
-            yield from sse.stream(follower, lines, first)
-        except errors.GatewayError as error:  # the status has gone out: what breaks now is told in the stream
-            yield b"data: %b\n\n%b" % (shown.body(error), sse.DONE)
+def _written(listener: Listener, lines: sse.Lines, first: tuple[int, Event] | None) -> Iterator[bytes]:
+    kind: type[BaseException] | None = None
+    try:
+        yield from sse.stream(listener.follower, lines, first)
+    except GatewayError as error:  # the status has gone out: what breaks now is told in the stream
+        yield b"data: %b\n\n%b" % (shown.body(error), sse.DONE)
+    except HungUp:
+        kind = HungUp
+    except GeneratorExit:
+        kind = GeneratorExit
+        raise
+    finally:
+        listener.close(kind)
 
 
-def replay(door: Door, caller: Caller, job_id: str, after: int, environ: dict[str, Any]) -> Response:
+def replay(door: Door, caller: Caller, job_id: str, after: int, environ: dict[str, Any]) -> Answer:
     """A job's events from a number on, as SSE; whoever watches and leaves does not disturb the job."""
     status = door.pipe.do(store.status(job_id, caller.tenant))
     if status is None:
         raise errors.NotFound(f"No job '{job_id}' was found.", code="job_not_found", param="job_id")
-    with ExitStack() as stack:
-        follower = stack.enter_context(attach(door, caller, job_id, after))
-        stack.enter_context(hangup.watch(environ, follower.hang_up))
-        lines = sse.Lines(job_id, status.spec, Meter(job_id))
-        if after and after == status.seq and status.state.ended:
-            written: Iterator[bytes] = iter([sse.DONE])
-        else:
-            written = _written(stack.pop_all(), follower, lines, None)
-    return Response(written, mimetype="text/event-stream", headers={**sse.HEADERS, "x-gateway-job": job_id})
+    if after and after == status.seq and status.state.ended:
+        return sse.answer(iter([sse.DONE]), job_id)
+    listener = Listener(door, attach(door, caller, job_id, after), environ)
+    lines = sse.Lines(job_id, status.spec, Meter(job_id))
+    return sse.answer(_written(listener, lines, None), job_id)

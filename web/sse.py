@@ -14,13 +14,13 @@ from mesh import errors
 from mesh.events import Event, Kind
 from mesh.job import Spec
 from web import errors as shown
+from web.answer import Answer
 from web.meter import Meter
 from web.replies import Follower
 
 KEEP_ALIVE_S = 15.0
 KEEP_ALIVE = b": keep-alive\n\n"
 DONE = b"data: [DONE]\n\n"
-HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 
 
 class Lines:
@@ -54,6 +54,12 @@ class Lines:
         if not self._spec.stream and event.body:
             return b"%b%d\ndata: %b\n\n%b" % (self._id, number, event.body, end)
         return end
+
+
+def answer(written: Iterator[bytes], job_id: str) -> Answer:
+    """A stream as an HTTP answer that no proxy on the way holds back."""
+    headers = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no", "x-gateway-job": job_id}
+    return Answer(written, 200, headers, "text/event-stream; charset=utf-8")
 
 
 def is_usage(chunk: bytes) -> bool:

@@ -112,7 +112,9 @@ class MeshStep(bootsteps.StartStopStep):
         role = role_of(queues)
         both = [lane.name for name in role.providers for lane in lanes.of_provider(name) if lane.name in queues]
         if both:
-            raise SystemExit(f"-Q: {', '.join(both)} would be popped by Celery and by the consumer; give only tasks.<provider>")
+            raise SystemExit(
+                f"-Q: {', '.join(both)} would be popped by Celery and by the consumer; give only tasks.<provider>"
+            )
         environment = Environment()
         config = load_config(environment.config)
         self._mesh = MeshThread(environment, config, queues)

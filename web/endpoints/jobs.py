@@ -49,8 +49,8 @@ def blueprint(door: Door) -> Blueprint:
     @jobs.post(JOBS)
     def create_job() -> Response:
         who = caller()
-        parsed = parse(JOBS, body.read(limits.max_body_bytes), limits, headers_in(request.environ))
-        return later(door, who, parsed, request.environ.get("HTTP_IDEMPOTENCY_KEY", ""))
+        parsed = parse(JOBS, body.read(request.environ, limits.max_body_bytes), limits, headers_in(request.environ))
+        return later(door, who, parsed, request.environ.get("HTTP_IDEMPOTENCY_KEY", "")).flask()
 
     @jobs.get(JOBS)
     def list_jobs() -> Response:
@@ -93,6 +93,6 @@ def blueprint(door: Door) -> Blueprint:
         text = request.args.get("starting_after")
         if text is None:
             text = request.headers.get("Last-Event-ID", "0").rpartition(":")[2]
-        return replay(door, who, job_id, _number(text, "starting_after", 0, 10**9), request.environ)
+        return replay(door, who, job_id, _number(text, "starting_after", 0, 10**9), request.environ).flask()
 
     return jobs
