@@ -119,7 +119,8 @@ class Pipe:
             try:
                 self._connection = Connection(self._address, self._name)
             except (OSError, hiredis.HiredisError) as error:
-                log.warning("redis_unreachable", why=str(error), failures=failures)
+                if not failures:  # once an outage
+                    log.warning("redis_unreachable", why=str(error))
                 gevent.sleep(RETRY_S[min(failures, len(RETRY_S) - 1)])
                 failures += 1
                 continue

@@ -204,7 +204,7 @@ class Consumer:
                 finally:
                     writer.close()
             except (OSError, hiredis.HiredisError, TimeoutError) as error:
-                log.info("blocked_read_lost", name=name, why=str(error))
+                log.debug("blocked_read_lost", name=name, why=str(error))  # the pipe tells of an outage
                 await asyncio.sleep(_RETRY_S)
 
     async def _renew(self) -> None:

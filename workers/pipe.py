@@ -171,7 +171,8 @@ class Pipe:
             try:
                 await self._once()
             except (OSError, hiredis.HiredisError, TimeoutError) as error:
-                log.warning("redis_connection_lost", why=str(error), unanswered=len(self._owed) + len(self._unsent))
+                if not failures:  # once an outage
+                    log.warning("redis_connection_lost", why=str(error), unanswered=len(self._owed) + len(self._unsent))
             finally:
                 self._line = None
             failures = failures + 1 if time.monotonic() - began < 1.0 else 0
