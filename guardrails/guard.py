@@ -1,7 +1,7 @@
 """The place where requests are judged before they are queued, and answers before they are published.
 
-No detector is here yet: every text is allowed. The door calls `judge_request` and the worker `judge_answer` on everything
-that passes, so a detector that is added takes part in every way of use at once.
+No detector is here yet: every text is allowed. The door calls `judge_request` and the worker `judge_answer` on
+everything that passes, so a detector that is added takes part in every way of use at once.
 """
 
 from __future__ import annotations

@@ -69,7 +69,9 @@ class Spec:
 
     def dump(self) -> bytes:
         targets = [[target.provider, target.model] for target in self.targets]
-        return orjson.dumps([self.endpoint, self.model, targets, self.at, self.stream, self.include_usage, self.created_unix_s])
+        return orjson.dumps(
+            [self.endpoint, self.model, targets, self.at, self.stream, self.include_usage, self.created_unix_s]
+        )
 
     @classmethod
     def load(cls, data: bytes) -> Spec:
@@ -177,7 +179,10 @@ class Status:
 # Endings that a script wrote by itself, with no worker to seal a message.
 _REASONS: dict[str, tuple[type[errors.GatewayError], str]] = {
     "deadline": (errors.DeadlineExceeded, "The job's deadline passed before it was done."),
-    "worker_lost": (errors.WorkerLost, "Every worker that took this job was lost; it was given up after its last attempt."),
+    "worker_lost": (
+        errors.WorkerLost,
+        "Every worker that took this job was lost; it was given up after its last attempt.",
+    ),
     "outcome_unknown": (
         errors.OutcomeUnknown,
         "The worker was lost after the request had been sent; it may have been done and billed, and was not repeated.",

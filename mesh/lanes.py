@@ -1,7 +1,7 @@
 """A lane is one provider's queue of one class, and these are the names of its keys in Redis.
 
-KEDA scales on `messages` (a list) and `running` (a zset): Celery's own priorities would make further lists that it does not
-read, so each class is a lane of its own.
+KEDA scales on `messages` (a list) and `running` (a zset): Celery's own priorities would make further lists that it does
+not read, so each class is a lane of its own.
 """
 
 from __future__ import annotations

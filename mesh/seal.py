@@ -1,8 +1,8 @@
 """Prompts, answers and events at rest: AES-256-GCM under a key of the job's own.
 
-A sealed text is `<key id>.` + 12 random bytes + ciphertext and tag. The job's key is HMAC-SHA256(master, tenant ‖ 0 ‖ job);
-the additional data names tenant, job and field, so that a sealed text cannot be moved to another place. An old master stays
-in the list for as long as anything sealed under it is kept.
+A sealed text is `<key id>.` + 12 random bytes + ciphertext and tag. The job's key is HMAC-SHA256(master, tenant ‖ 0 ‖
+job); the additional data names tenant, job and field, so that a sealed text cannot be moved to another place. An old
+master stays in the list for as long as anything sealed under it is kept.
 """
 
 from __future__ import annotations
@@ -52,7 +52,6 @@ class JobSeal:
             return key.decrypt(sealed[start : start + 12], sealed[start + 12 :], self._place + field.encode())
         except (InvalidTag, ValueError) as error:
             raise SealBroken(f"{field}: not what was sealed here") from error
-
 
     def _old(self, sealed: bytes) -> tuple[bytes, AESGCM]:
         for prefix, master in self._keys[1:]:

@@ -1,7 +1,7 @@
 """What a process is told: its environment, and the file config/gateway-settings.yaml.
 
-This is the one place that reads the environment. Secrets come from there or from mounted files; the YAML file only names
-the variable that holds one (`api_key_env`).
+This is the one place that reads the environment. Secrets come from there or from mounted files; the YAML file only
+names the variable that holds one (`api_key_env`).
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ class Environment(BaseSettings):
         Raises:
             ConfigError: none is given, or one is not `id:64 hex digits`.
         """
+        variable = f"GATEWAY_{which.upper()}_KEY"
         text: str = getattr(self, f"{which}_key")
         path: Path | None = getattr(self, f"{which}_key_file")
         if not text and path is not None:
@@ -68,15 +69,15 @@ class Environment(BaseSettings):
                 continue
             name, _, digits = entry.strip().partition(":")
             if name in masters:
-                raise ConfigError(f"GATEWAY_{which.upper()}_KEY: the id {name!r} stands there twice")
+                raise ConfigError(f"{variable}: the id {name!r} stands there twice")
             try:
                 masters[name] = bytes.fromhex(digits)
             except ValueError:
                 masters[name] = b""
             if len(masters[name]) != 32 or not _KEY_ID.fullmatch(name):
-                raise ConfigError(f"GATEWAY_{which.upper()}_KEY: each key is `id:64 hex digits`, the id 1 to 8 letters, digits, - and _")
+                raise ConfigError(f"{variable}: each key is `id:64 hex digits`, the id 1 to 8 letters, digits, - and _")
         if not masters:
-            raise ConfigError(f"GATEWAY_{which.upper()}_KEY or GATEWAY_{which.upper()}_KEY_FILE is not set; `openssl rand -hex 32` makes one")
+            raise ConfigError(f"{variable} or {variable}_FILE is not set; `openssl rand -hex 32` makes 64 hex digits")
         return masters
 
 
@@ -105,6 +106,8 @@ class ProviderConfig(Frozen):
     enabled: bool = True
     timeouts: Timeouts = Timeouts()
     unsupported_parameters: Literal["error", "drop"] = "error"
+    # Of an answer, where a provider must be told and the request does not say.
+    default_max_tokens: int = Field(4096, ge=1)
     models: list[str] = []  # shown by /v1/models beside what the provider itself lists
 
     def url(self, environ: Mapping[str, str] = os.environ) -> str:
@@ -159,7 +162,9 @@ class Config(Frozen):
     def _names_make_keys(cls, providers: dict[str, ProviderConfig]) -> dict[str, ProviderConfig]:
         for name in providers:
             if not name.replace("-", "").replace("_", "").isalnum() or name in {"system", "tasks"}:
-                raise ValueError(f"{name!r}: a provider's name is letters, digits, - and _, and not `system` or `tasks`")
+                raise ValueError(
+                    f"{name!r}: a provider's name is letters, digits, - and _, and not `system` or `tasks`"
+                )
         return providers
 
     @model_validator(mode="after")
@@ -167,7 +172,9 @@ class Config(Frozen):
         for name in self.provider_models:
             if name not in self.providers:
                 near = difflib.get_close_matches(name, self.providers, 1)
-                raise ValueError(f"provider_models.{name}: no such provider{f', did you mean {near[0]}?' if near else ''}")
+                raise ValueError(
+                    f"provider_models.{name}: no such provider{f', did you mean {near[0]}?' if near else ''}"
+                )
         return self
 
 

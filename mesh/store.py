@@ -107,8 +107,9 @@ def _text(value: Any) -> str:
 class Submitted:
     """What became of a submission.
 
-    outcome: queued (`waiting` before it, `gap_ms` between two of them, where that is known) | again (this id was accepted before) | same, conflict (the idempotency key is another job's, whose id is
-    `other`) | full (`waiting` in the lane) | held (by the hold named `other`) | missing (the large request has gone)
+    outcome: queued (`waiting` before it, `gap_ms` between two of them, where that is known) | again (this id was
+    accepted before) | same, conflict (the idempotency key is another job's, whose id is `other`) | full (`waiting` in the
+    lane) | held (by the hold named `other`) | missing (the large request has gone)
     """
 
     outcome: Literal["queued", "again", "same", "conflict", "full", "held", "missing"]
@@ -144,11 +145,10 @@ def submit(job: Submission, *, lane_limit: int, idempotency_ms: int, index_ms: i
         holds += (hold.name, hold.amount, hold.ceiling)
     target = job.spec.target
     args: list[Arg] = [
-        job.id, job.lane.name, job.tenant, job.idempotency_key, job.fingerprint, idempotency_ms, job.timeout_ms, lane_limit,
-        index_ms, int(job.large), len(job.holds), *holds,
-        "key", job.key, "endpoint", job.spec.endpoint, "provider", target.provider, "model", target.model,
-        "spec", job.spec.dump(), "retention", job.retention_ms, "doors", job.door,
-        "request", job.request,
+        job.id, job.lane.name, job.tenant, job.idempotency_key, job.fingerprint, idempotency_ms, job.timeout_ms,
+        lane_limit, index_ms, int(job.large), len(job.holds), *holds, "key", job.key, "endpoint", job.spec.endpoint,
+        "provider", target.provider, "model", target.model, "spec", job.spec.dump(), "retention", job.retention_ms,
+        "doors", job.door, "request", job.request,
     ]  # fmt: skip
     if job.private:
         args += ("private", "1")
@@ -264,8 +264,8 @@ class Said:
 def append(saying: Sequence[Said]) -> Call[list[str]]:
     """Add events to the logs of jobs.
 
-    The reply has a word for each: "ok", "lost" (somebody else holds the job now; stop talking to the provider), or why the
-    job should stop.
+    The reply has a word for each: "ok", "lost" (somebody else holds the job now; stop talking to the provider), or why
+    the job should stop.
     """
     args: list[Arg] = []
     for said in saying:
@@ -285,7 +285,14 @@ def finish(
 
 
 def release(
-    claim: Claim, spec: Spec, *, why: str, delay_ms: int = 0, refund: bool = False, parked: bool = False, attempt: bytes = b""
+    claim: Claim,
+    spec: Spec,
+    *,
+    why: str,
+    delay_ms: int = 0,
+    refund: bool = False,
+    parked: bool = False,
+    attempt: bytes = b"",
 ) -> Call[str]:
     """Give a job back, to the lane of the target that `spec` points at, in the class it was in.
 
@@ -429,7 +436,8 @@ def control(boot: str) -> tuple[Arg, ...]:
 
 
 def look(lane: lanes.Lane) -> tuple[Arg, ...]:
-    """Wait until a lane has a message, and leave it there. It wakes every waiter; with a full lane it returns at once."""
+    """Wait until a lane has a message, and leave it there. It wakes every waiter; with a full lane it returns at
+    once."""
     return ("BLMOVE", lane.messages, lane.messages, "RIGHT", "RIGHT", BLOCK_S)
 
 

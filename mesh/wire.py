@@ -13,10 +13,11 @@ from hiredis import ReplyError, pack_command
 
 Arg = bytes | str | int | float
 
-# A primary that was demoted, is loading or is busy, or a password that is being changed: the same command may be sent again
-# in a moment. A worker says its commands behind AUTH, before the reply to that has come.
+# A primary that was demoted, is loading or is busy, or a password that is being changed: the same command may be sent
+# again in a moment. A worker says its commands behind AUTH, before the reply to that has come.
 NOT_NOW = (
-    "READONLY", "LOADING", "MASTERDOWN", "BUSY ", "UNBLOCKED", "TRYAGAIN", "CLUSTERDOWN", "NOREPLICAS", "NOAUTH", "WRONGPASS",
+    "READONLY", "LOADING", "MASTERDOWN", "BUSY ", "UNBLOCKED", "TRYAGAIN", "CLUSTERDOWN", "NOREPLICAS", "NOAUTH",
+    "WRONGPASS",
 )  # fmt: skip
 
 
@@ -47,7 +48,9 @@ class Address:
         digits = parts.path.strip("/") or "0"
         if not digits.isdigit():
             raise ValueError("REDIS_URL: the database is a number")
-        return cls(parts.hostname or "127.0.0.1", parts.port or 6379, user, password, int(digits), parts.scheme == "rediss", "")
+        return cls(
+            parts.hostname or "127.0.0.1", parts.port or 6379, user, password, int(digits), parts.scheme == "rediss", ""
+        )
 
     def greeting(self, client_name: str) -> list[tuple[Arg, ...]]:
         """What every connection says first."""

@@ -50,18 +50,24 @@ class Router:
             targets = [target for target in targets if self._config.providers[target.provider].private]
             if not targets:
                 raise errors.RequestError(
-                    f"The request is private, and the provider of '{wish.model}' is not.", param="private", code="no_private_target"
+                    f"The request is private, and the provider of '{wish.model}' is not.",
+                    param="private",
+                    code="no_private_target",
                 )
         if wish.max_cost_usd is not None:
             ceilings = [prices.ceiling_usd(target, wish.prompt_chars, wish.max_tokens) for target in targets]
             affordable = [
-                target for target, usd in zip(targets, ceilings, strict=True) if usd is not None and usd <= wish.max_cost_usd
+                target
+                for target, usd in zip(targets, ceilings, strict=True)
+                if usd is not None and usd <= wish.max_cost_usd
             ]
             if not affordable:
                 known = [usd for usd in ceilings if usd is not None]
                 least = f"the cheapest may cost {min(known)} USD" if known else "no target has a known price"
                 raise errors.RequestError(
-                    f"No target costs at most {wish.max_cost_usd} USD: {least}.", param="max_cost", code="max_cost_exceeded"
+                    f"No target costs at most {wish.max_cost_usd} USD: {least}.",
+                    param="max_cost",
+                    code="max_cost_exceeded",
                 )
             targets = affordable
         return tuple(targets)
@@ -69,13 +75,16 @@ class Router:
     def target(self, model: str, provider: str | None, param: str = "model") -> Target:
         """The one target that a model's name stands for: `provider/model`, or the longest prefix's provider."""
         head, slash, rest = model.partition("/")
+        said = "provider"
         if provider is None and slash and head in self._config.providers:
-            provider, model = head, rest
+            provider, model, said = head, rest, param
         if provider is not None:
             if provider not in self._config.providers:
-                raise errors.RequestError(f"There is no provider '{provider}'.", param="provider", code="provider_not_found")
+                raise errors.RequestError(f"There is no provider '{provider}'.", param=said, code="provider_not_found")
             if provider not in self._live:
-                raise errors.RequestError(f"The provider '{provider}' is not enabled here.", param="provider", code="provider_disabled")
+                raise errors.RequestError(
+                    f"The provider '{provider}' is not enabled here.", param=said, code="provider_disabled"
+                )
             return Target(provider, model)
         owners = [owner for prefix, owner in self._prefixes if model.startswith(prefix)]
         for owner in owners:
@@ -83,5 +92,7 @@ class Router:
                 return Target(owner, model)
         why = f"its provider '{owners[0]}' is not enabled here" if owners else "no provider serves it"
         raise errors.NotFound(
-            f"The model '{model}' does not exist or you do not have access to it: {why}.", param=param, code="model_not_found"
+            f"The model '{model}' does not exist or you do not have access to it: {why}.",
+            param=param,
+            code="model_not_found",
         )

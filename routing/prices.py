@@ -1,6 +1,7 @@
 """What tokens cost, by the offline list of genai-prices; a private provider's are free.
 
-The library's own arithmetic takes 50 µs a call. For models with plain prices ours takes 1, and a test holds the two together.
+The library's own arithmetic takes 50 µs a call. For models with plain prices ours takes 1, and a test holds the two
+together.
 """
 
 from __future__ import annotations

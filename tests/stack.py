@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-import redis
+from redis import Redis
 
 from mesh import store
 from tests.conftest import RedisServer, free_port, wait_until
@@ -66,7 +66,7 @@ class Stack:
     config: Path | None = None
     processes: list[Process] = field(default_factory=list)
 
-    def client(self) -> redis.Redis:
+    def client(self) -> Redis:
         return self.redis.client()
 
     def key(self, tenant: str = "default", role: auth.Role = "admin", *, private: bool = False) -> str:
@@ -146,7 +146,9 @@ class Stack:
     def ledger(self) -> list[dict[str, str]]:
         """Every ledger row, oldest first."""
         rows = store.run(self.client(), store.Call(("XRANGE", "gw:ledger:rows", "-", "+"), list))
-        return [dict(zip([w.decode() for w in row[::2]], [w.decode() for w in row[1::2]], strict=True)) for _, row in rows]
+        return [
+            dict(zip([w.decode() for w in row[::2]], [w.decode() for w in row[1::2]], strict=True)) for _, row in rows
+        ]
 
     def stop(self) -> None:
         for process in reversed(self.processes):

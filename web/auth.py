@@ -42,7 +42,9 @@ def _split(key: str) -> tuple[str, str] | None:
     return (key_id, secret) if head == "gw" and key_id.isalnum() and len(key_id) <= 32 and secret else None
 
 
-def mint(client: redis.Redis, *, tenant: str = "default", role: Role = "user", name: str = "", private: bool = False) -> str:
+def mint(
+    client: redis.Redis, *, tenant: str = "default", role: Role = "user", name: str = "", private: bool = False
+) -> str:
     """Make a key and store its hash; the key itself is told only here."""
     key_id, secret = secrets.token_hex(6), secrets.token_hex(24)
     fields = {
@@ -91,7 +93,8 @@ class Gatekeeper:
         key = key.strip()
         if scheme.lower() != "bearer" or not key:
             raise errors.Unauthenticated(
-                "You didn't provide an API key. Send it in the header `Authorization: Bearer gw-…`.", code="missing_api_key"
+                "You didn't provide an API key. Send it in the header `Authorization: Bearer gw-…`.",
+                code="missing_api_key",
             )
         now = time.monotonic()
         seen = self._seen.get(key)

@@ -38,7 +38,9 @@ def _of_http(error: HTTPException) -> GatewayError:
     if isinstance(error, RequestEntityTooLarge):
         return errors.BodyTooLarge("The request's body is larger than this gateway takes.")
     if isinstance(error, WebsocketMismatch):
-        return errors.RequestError("/v1/ws takes WebSockets only, and every other path plain HTTP.", code="websocket_mismatch")
+        return errors.RequestError(
+            "/v1/ws takes WebSockets only, and every other path plain HTTP.", code="websocket_mismatch"
+        )
     match error.code:
         case 404:
             return errors.NotFound("There is nothing at this path.")
@@ -58,7 +60,9 @@ def of(error: Exception) -> GatewayError:
         return errors.Cancelled("The client has gone.", code="client_closed_request")
     log.error("request_broke", why=repr(error), exc_info=error)
     if isinstance(error, SealBroken):
-        return GatewayError("What was stored could not be opened: it was sealed under a key that this process does not have.")
+        return GatewayError(
+            "What was stored could not be opened: it was sealed under a key that this process does not have."
+        )
     if isinstance(error, Refused):
         return errors.StoreUnavailable("Redis refused a command; the gateway's log has the reason.", retry_after_s=5)
     return GatewayError("The gateway failed at this request; its log has the reason.")

@@ -1,4 +1,5 @@
-"""Stands before Flask and answers the three hot endpoints itself: Flask's routing and contexts cost 0.1 ms a request."""
+"""Stands before Flask and answers the three hot endpoints itself: Flask's routing and contexts cost 0.1 ms a
+request."""
 
 from __future__ import annotations
 
@@ -53,7 +54,11 @@ class Front:
             answer = ask(self._door, endpoint, environ)
         except Exception as error:  # noqa: BLE001  # the last place where it can become an answer
             answer = errors.answer(errors.of(error))
-        headers = [("Content-Type", answer.content_type), *answer.headers.items(), ("x-request-id", request_id(environ))]
+        headers = [
+            ("Content-Type", answer.content_type),
+            *answer.headers.items(),
+            ("x-request-id", request_id(environ)),
+        ]
         given: Iterable[bytes] | Iterator[bytes] = answer.body if not isinstance(answer.body, bytes) else [answer.body]
         if isinstance(answer.body, bytes):
             headers.append(("Content-Length", str(len(answer.body))))

@@ -22,7 +22,8 @@ accesslog = None
 loglevel = "warning"
 
 _metrics_port = int(os.environ.get("GATEWAY_METRICS_PORT", "0"))
-# prometheus_client decides by this variable, when it is first imported, whether processes count together: not before here.
+# prometheus_client decides by this variable, when it is first imported, whether processes count together: not before
+# here.
 _metrics_dir = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(
     prefix="gateway-metrics-", dir=os.environ.get("GATEWAY_METRICS_DIR")
 )

@@ -1,7 +1,8 @@
 """What comes back from the workers: one reply channel and one reader for a whole web process.
 
-The reader hands each entry to whoever follows its job. A follower checks the numbers: on a gap, after a reconnect, or after
-5 s of silence it reads the job's log and status, so a channel that loses entries delays an answer but never loses it.
+The reader hands each entry to whoever follows its job. A follower checks the numbers: on a gap, after a reconnect, or
+after 5 s of silence it reads the job's log and status, so a channel that loses entries delays an answer but never
+loses it.
 """
 
 from __future__ import annotations

@@ -28,7 +28,8 @@ _PREFER_WAIT = re.compile(r"(?:^|[\s,;])wait\s*=\s*(\d{1,6})(?:$|[\s,;])")
 
 
 class Listener:
-    """A client that waits for a job: it follows the events, and when it hangs up the job is cancelled, unless it is to go on.
+    """A client that waits for a job: it follows the events, and when it hangs up the job is cancelled, unless it is
+    to go on.
 
     Left by `with` it lets go of both, unless it was handed over to a stream that will `close` it.
     """
@@ -96,12 +97,19 @@ def answer(door: Door, caller: Caller, parsed: Parsed, environ: dict[str, Any]) 
             meter = Meter(accepted.id)
         try:
             if stream:
-                return _stream(listener, sse.Lines(accepted.id, accepted.spec, meter))
+                return _without(parsed.dropped, _stream(listener, sse.Lines(accepted.id, accepted.spec, meter)))
             wait = _PREFER_WAIT.search(prefer) if prefer else None
             end = listener.follower.end(float(wait[1]) if wait else _FOR_EVER_S)
         except GatewayError as error:  # this wait has failed, the job goes on
             return _of_job(shown.answer(error), accepted.id)
-        return pending(accepted) if end is None else _whole(end, meter, parsed.dropped)
+        return _without(parsed.dropped, pending(accepted)) if end is None else _whole(end, meter, parsed.dropped)
+
+
+def _without(dropped: tuple[str, ...], answer: Answer) -> Answer:
+    """An answer that names the parameters which were left out."""
+    if dropped:
+        answer.headers["x-gateway-dropped"] = ", ".join(dropped)
+    return answer
 
 
 def _of_job(answer: Answer, job_id: str) -> Answer:
@@ -154,7 +162,7 @@ def _stream(listener: Listener, lines: sse.Lines) -> Answer:
     job_id = listener.follower.job_id
     if first is not None and first[1].kind is Kind.END and "error" in first[1].head:
         return _of_job(shown.answer(errors.load(first[1].head["error"])), job_id)
-    return sse.answer(_written(listener.hand_over(), lines, first), job_id)
+    return sse.answer(_begun(_written(listener.hand_over(), lines, first)), job_id)
 
 
 def _first(follower: Follower) -> tuple[int, Event] | None:
@@ -165,9 +173,16 @@ def _first(follower: Follower) -> tuple[int, Event] | None:
     return found
 
 
+def _begun(written: Iterator[bytes]) -> Iterator[bytes]:
+    """At its first step: a generator that never began (a HEAD, a client that is gone) would not be told of its end."""
+    next(written)
+    return written
+
+
 def _written(listener: Listener, lines: sse.Lines, first: tuple[int, Event] | None) -> Iterator[bytes]:
     kind: type[BaseException] | None = None
     try:
+        yield b""
         yield from sse.stream(listener.follower, lines, first)
     except GatewayError as error:  # the status has gone out: what breaks now is told in the stream
         yield b"data: %b\n\n%b" % (shown.body(error), sse.DONE)
@@ -189,4 +204,4 @@ def replay(door: Door, caller: Caller, job_id: str, after: int, environ: dict[st
         return sse.answer(iter([sse.DONE]), job_id)
     listener = Listener(door, attach(door, caller, job_id, after), environ)
     lines = sse.Lines(job_id, status.spec, Meter(job_id))
-    return sse.answer(_written(listener, lines, None), job_id)
+    return sse.answer(_begun(_written(listener, lines, None)), job_id)

@@ -1,7 +1,7 @@
 """Server-sent events: how a stream of a job's events is written for an OpenAI client.
 
-Every event bears `id: <job>:<number>`, so that a cut stream can be resumed from the next number. The chunk with the usage is
-held back until the job's end, because it also tells what the job cost.
+Every event bears `id: <job>:<number>`, so that a cut stream can be resumed from the next number. The chunk with the
+usage is held back until the job's end, because it also tells what the job cost.
 """
 
 from __future__ import annotations

@@ -51,7 +51,9 @@ def submit(
         IdempotencyConflict: the key was used for another request.
     """
     if len(idempotency_key) > _LONGEST_KEY:
-        raise errors.RequestError(f"The Idempotency-Key is longer than {_LONGEST_KEY} characters.", param="Idempotency-Key")
+        raise errors.RequestError(
+            f"The Idempotency-Key is longer than {_LONGEST_KEY} characters.", param="Idempotency-Key"
+        )
     if door.stopping:
         raise errors.Stopping("This process of the gateway is shutting down.", retry_after_s=1)
     if door.pressure.high:
@@ -76,11 +78,12 @@ def submit(
             )
         case "full":
             raise errors.Overloaded(
-                f"The queue of '{job.lane.name}' is full ({outcome.waiting} jobs wait).", retry_after_s=_retry_after_s(door, job)
+                f"The queue of '{job.lane.name}' is full ({outcome.waiting} jobs wait).",
+                retry_after_s=_retry_after_s(door, job),
             )
         case "held":
             raise errors.LaneFull(
-                f"You have {outcome.waiting} open jobs in the queue of '{job.lane.name}', which is your share while it is crowded.",
+                f"You have {outcome.waiting} open jobs in the queue of '{job.lane.name}', your share while it is full.",
                 retry_after_s=_retry_after_s(door, job),
             )
         case "missing":
@@ -147,7 +150,7 @@ def _submission(
     default_ms = config.requests.async_timeout_ms if later else config.requests.timeout_ms
     large = len(request) > store.LARGE_BYTES
     reserved = prices.ceiling_usd(targets[0], len(request), max_tokens)
-    job = Submission(
+    return Submission(
         id=job_id,
         tenant=caller.tenant,
         key=caller.key_id,
@@ -164,7 +167,6 @@ def _submission(
         fingerprint=hashlib.sha256(parsed.endpoint.encode() + request).hexdigest()[:32] if idempotency_key else "",
         holds=(_share(door, caller, targets[0].provider, priority),),
     )
-    return job
 
 
 def _share(door: Door, caller: Caller, provider: str, priority: str) -> Hold:

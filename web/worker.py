@@ -57,7 +57,10 @@ class DoorWorker(GeventWorker):
             return
         body = errors.body(RequestError(f"This is no HTTP request that can be read: {exc}", code="invalid_http"))
         with contextlib.suppress(OSError):
-            client.sendall(_REFUSED % (_STATUSES.get(type(exc), b"400 Bad Request"), os.urandom(16).hex().encode(), len(body), body))
+            client.sendall(
+                _REFUSED
+                % (_STATUSES.get(type(exc), b"400 Bad Request"), os.urandom(16).hex().encode(), len(body), body)
+            )
 
     def handle_exit(self, sig: Any, frame: Any) -> None:
         gevent.spawn(self._drain)

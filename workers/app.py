@@ -1,8 +1,8 @@
 """The Celery application, and the bootstep that puts the mesh's consumer into a worker.
 
-    celery -A workers.app worker -P threads -Q tasks.openai         claims from OpenAI's lanes
-    celery -A workers.app worker -P threads -Q system               reaps
-    celery -A workers.app worker -P threads -Q openai,openai.batch  no consumer: Celery hands the same jobs to tasks.run
+celery -A workers.app worker -P threads -Q tasks.openai         claims from OpenAI's lanes
+celery -A workers.app worker -P threads -Q system               reaps
+celery -A workers.app worker -P threads -Q openai,openai.batch  no consumer: Celery hands the same jobs to tasks.run
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class Patient(CeleryConsumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.connection_errors = (*self.connection_errors, ResponseError)
+        known: tuple[type[Exception], ...] = self.connection_errors
+        self.connection_errors = (*known, ResponseError)
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         # Without a pause a READONLY server is asked hundreds of times a second.

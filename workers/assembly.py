@@ -16,11 +16,15 @@ class Assembly:
     def feed(self, chunk: dict[str, Any]) -> None:
         if not self._head:
             self._head = {name: value for name, value in chunk.items() if name not in ("choices", "usage", "object")}
-            self._head["object"] = "chat.completion" if chunk.get("object") == "chat.completion.chunk" else chunk.get("object")
+            self._head["object"] = (
+                "chat.completion" if chunk.get("object") == "chat.completion.chunk" else chunk.get("object")
+            )
         if chunk.get("usage"):
             self.usage = chunk["usage"]
         for choice in chunk.get("choices", ()):
-            self._add(self._choices.setdefault(choice["index"], {"text": [], "message": {}, "finish_reason": None}), choice)
+            self._add(
+                self._choices.setdefault(choice["index"], {"text": [], "message": {}, "finish_reason": None}), choice
+            )
 
     def _add(self, seen: dict[str, Any], choice: dict[str, Any]) -> None:
         if choice.get("finish_reason"):
@@ -45,7 +49,9 @@ class Assembly:
 
     @staticmethod
     def _add_call(calls: dict[int, dict[str, Any]], delta: dict[str, Any]) -> None:
-        call = calls.setdefault(delta["index"], {"id": "", "type": "function", "function": {"name": "", "arguments": ""}})
+        call = calls.setdefault(
+            delta["index"], {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
+        )
         if delta.get("id"):
             call["id"] = delta["id"]
         for name, value in (delta.get("function") or {}).items():
@@ -62,7 +68,11 @@ class Assembly:
 
     def _choice(self, index: int) -> dict[str, Any]:
         seen = self._choices[index]
-        choice: dict[str, Any] = {"index": index, "finish_reason": seen["finish_reason"], "logprobs": seen.get("logprobs")}
+        choice: dict[str, Any] = {
+            "index": index,
+            "finish_reason": seen["finish_reason"],
+            "logprobs": seen.get("logprobs"),
+        }
         if self._head["object"] == "text_completion":
             return {**choice, "text": "".join(seen["text"])}
         message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None}

@@ -1,7 +1,7 @@
 """Claims jobs and runs them, many at once in one event loop, inside a real `celery worker`.
 
-It looks at its lanes without taking (one blocked connection a lane), claims as many jobs as it has free slots in one call,
-renews all leases in one call, and hears on a control list of its own which jobs are to stop.
+It looks at its lanes without taking (one blocked connection a lane), claims as many jobs as it has free slots in one
+call, renews all leases in one call, and hears on a control list of its own which jobs are to stop.
 """
 
 from __future__ import annotations
@@ -116,7 +116,9 @@ class Consumer:
     async def take(self, job_id: str) -> None:
         """Do the one job that a stock Celery worker was handed, if it is to be had."""
         private = [name for name, provider in self._config.providers.items() if provider.private]
-        claim = await self._pipe.do(store.take(self.boot, job_id, private, max_attempts=self._config.lanes.max_attempts))
+        claim = await self._pipe.do(
+            store.take(self.boot, job_id, private, max_attempts=self._config.lanes.max_attempts)
+        )
         if isinstance(claim, Claim):
             await self._begin(claim)
 
@@ -186,7 +188,11 @@ class Consumer:
         await self._blocked_read("control", store.control(self.boot), heard)
 
     async def _blocked_read(
-        self, name: str, args: tuple[wire.Arg, ...], heard: Callable[[object], Awaitable[None]], when: asyncio.Event | None = None
+        self,
+        name: str,
+        args: tuple[wire.Arg, ...],
+        heard: Callable[[object], Awaitable[None]],
+        when: asyncio.Event | None = None,
     ) -> None:
         """A blocking command again and again on a connection of its own, `when` it is wanted."""
         while True:
@@ -218,7 +224,10 @@ class Consumer:
                     store.renew(
                         self.boot,
                         self._role.providers,
-                        [(held.attempt.claim.id, held.attempt.claim.fence, held.attempt.claim.lane) for held in mine.values()],
+                        [
+                            (held.attempt.claim.id, held.attempt.claim.fence, held.attempt.claim.lane)
+                            for held in mine.values()
+                        ],
                     )
                 )
             )
@@ -262,7 +271,8 @@ class Consumer:
 
 
 def role_of(queues: Sequence[str]) -> Role:
-    """What a worker with these Celery queues is for: `tasks.<provider>` claims from that provider's lanes, `system` reaps."""
+    """What a worker with these Celery queues is for: `tasks.<provider>` claims from that provider's lanes, `system`
+    reaps."""
     return Role(
         providers=tuple(queue.removeprefix("tasks.") for queue in queues if queue.startswith("tasks.")),
         system="system" in queues,

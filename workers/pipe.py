@@ -1,8 +1,8 @@
 """One connection to Redis for a whole worker process, shared by all of its jobs.
 
-Commands of one turn of the event loop leave in one write; replies are matched in order. When the connection breaks, what is
-unanswered is sent again over the next one: every call of ours may be sent twice. A worker waits for Redis without end; it
-is the leases that bound its patience.
+Commands of one turn of the event loop leave in one write; replies are matched in order. When the connection breaks,
+what is unanswered is sent again over the next one: every call of ours may be sent twice. A worker waits for Redis
+without end; it is the leases that bound its patience.
 """
 
 from __future__ import annotations
@@ -190,7 +190,8 @@ class Pipe:
                 )
         # The first words take places in the order of replies like everything else; what was unanswered follows them.
         greeting = [
-            _Owed(args, loop.create_future(), loop.time()) for args in (*self._address.greeting(self._name), *store.loading())
+            _Owed(args, loop.create_future(), loop.time())
+            for args in (*self._address.greeting(self._name), *store.loading())
         ]
         self._unsent = [*greeting, *self._owed, *self._unsent]
         self._owed.clear()

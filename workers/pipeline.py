@@ -30,7 +30,8 @@ from workers.publisher import Outbox, Publisher
 log = structlog.get_logger()
 
 
-# Why a job that runs is stopped, and what it becomes. "lost" and "shutdown" are not here: they are the mesh's own business.
+# Why a job that runs is stopped, and what it becomes. "lost" and "shutdown" are not here: they are the mesh's own
+# business.
 _STOPS: Mapping[str, tuple[State, type[GatewayError], str]] = {
     "deadline": (State.EXPIRED, errors.DeadlineExceeded, "The job's deadline passed before it was done."),
     "shutdown": (State.FAILED, errors.Stopping, "The worker was shut down before the answer was complete."),
@@ -96,7 +97,7 @@ class Attempt:
                 raise
         except GatewayError as raised:
             error = raised
-        except Exception as raised:  # noqa: BLE001  # the caller waits: whatever broke, the job must end
+        except Exception as raised:  # the caller waits: whatever broke, the job must end
             log.error("job_broke", job=self.claim.id, why=repr(raised), exc_info=True)
             error = GatewayError("The gateway failed at this request; its log has the reason.")
         finally:
@@ -117,7 +118,9 @@ class Attempt:
         try:
             body: dict[str, Any] = orjson.loads(self._seal.open("request", sealed))
         except SealBroken as error:
-            raise GatewayError("The request could not be opened: the door and the worker have different sealing keys.") from error
+            raise GatewayError(
+                "The request could not be opened: the door and the worker have different sealing keys."
+            ) from error
         return body
 
     async def _ask(self) -> None:

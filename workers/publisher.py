@@ -1,7 +1,7 @@
 """Writes the events of a worker's jobs, in order, with at most one write under way.
 
-What comes while a write is under way, of one job or of three hundred, leaves together in the next one. No timer delays a
-token, and a script call is paid once for all that piled up.
+What comes while a write is under way, of one job or of three hundred, leaves together in the next one. No timer
+delays a token, and a script call is paid once for all that piled up.
 """
 
 from __future__ import annotations

@@ -34,7 +34,9 @@ def submission(**changes: Any) -> Submission:
         id=new_id(),
         tenant="acme",
         key="k1",
-        spec=Spec(endpoint="chat.completions", model="llama3", targets=(Target("ollama", "llama3"), Target("openai", "gpt-4"))),
+        spec=Spec(
+            endpoint="chat.completions", model="llama3", targets=(Target("ollama", "llama3"), Target("openai", "gpt-4"))
+        ),
         request=b"sealed",
         timeout_ms=60_000,
         retention_ms=60_000,
@@ -74,7 +76,9 @@ def ledger(client: redis.Redis) -> list[dict[str, str]]:
 
 
 def finish(job: Claim, state: State = State.DONE) -> store.Call[str]:
-    return store.finish(job.id, job.fence, state, end=b"end", attempt=b'{"attempt":1}', usage=b'{"total_tokens":3}', cost_usd="0.01")
+    return store.finish(
+        job.id, job.fence, state, end=b"end", attempt=b'{"attempt":1}', usage=b'{"total_tokens":3}', cost_usd="0.01"
+    )
 
 
 def say(do: Do, job: Claim, first: int, said: bool, sealed: list[bytes]) -> str:
@@ -185,7 +189,11 @@ def test_renewing_tells_lost_leases_and_stops(do: Do) -> None:
     kept, lost, stopped = (submitted_and_claimed(do) if i == 0 else claim_one(do, i) for i in range(3))
     do(store.cancel(stopped.id, "acme", "hangup"))
     renewed = do(
-        store.renew("w1", ["ollama"], [(kept.id, kept.fence, "ollama"), (lost.id, 99, "ollama"), (stopped.id, stopped.fence, "ollama")])
+        store.renew(
+            "w1",
+            ["ollama"],
+            [(kept.id, kept.fence, "ollama"), (lost.id, 99, "ollama"), (stopped.id, stopped.fence, "ollama")],
+        )
     )
     assert renewed == store.Renewed([lost.id], {stopped.id: "hangup"})
 
@@ -238,7 +246,9 @@ def test_a_stale_fence_can_neither_speak_nor_finish_nor_release(do: Do, client: 
     ("changes", "speak", "stop", "state", "reason"),
     [
         pytest.param({}, True, None, State.FAILED, "outcome_unknown", id="the client has seen something"),
-        pytest.param({"rerun": False}, False, None, State.FAILED, "outcome_unknown", id="the request may not be repeated"),
+        pytest.param(
+            {"rerun": False}, False, None, State.FAILED, "outcome_unknown", id="the request may not be repeated"
+        ),
         pytest.param({}, False, "hangup", State.CANCELLED, "hangup", id="it was asked to stop"),
         pytest.param({}, False, None, State.QUEUED, "", id="nothing said: it waits again"),
     ],
@@ -353,7 +363,9 @@ def test_a_message_that_kombu_put_back_is_understood(do: Do, client: redis.Redis
     job = submission()
     submit(do, job)
     message = orjson.loads(client.rpop(LANE.messages))  # type: ignore[arg-type]
-    client.lpush(LANE.messages, orjson.dumps(message | {"properties": {}}, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
+    client.lpush(
+        LANE.messages, orjson.dumps(message | {"properties": {}}, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
+    )
     client.lpush(LANE.messages, b"not json", b'{"body": 7}', b"{}")
     assert [held.id for held in claim(do).jobs] == [job.id]
 

@@ -22,8 +22,12 @@ def blueprint(door: Door) -> Blueprint:
             for model in (*door.config.providers[provider].models, *listed.get(provider, ())):
                 name = model if _leads_to(model, provider) else f"{provider}/{model}"
                 found[name] = {
-                    "id": name, "object": "model", "created": int(door.started), "owned_by": provider, "provider": provider,
-                }  # fmt: skip
+                    "id": name,
+                    "object": "model",
+                    "created": int(door.started),
+                    "owned_by": provider,
+                    "provider": provider,
+                }
         return found
 
     def _leads_to(model: str, provider: str) -> bool:

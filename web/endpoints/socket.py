@@ -1,7 +1,7 @@
 """/v1/ws: many conversations on one WebSocket.
 
-The client says `chat.create`, `job.resume`, `job.cancel` or `ping`; what the server says bears the stream's and the job's
-id and the event's number, so that a cut socket can be resumed on another.
+The client says `chat.create`, `job.resume`, `job.cancel` or `ping`; what the server says bears the stream's and the
+job's id and the event's number, so that a cut socket can be resumed on another.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Conversation:
                     f"Invalid 'type': expected one of {', '.join(self._frames)}.", param="type", code="invalid_value"
                 )
             heard(frame)
-        except Exception as error:  # noqa: BLE001  # one bad frame must not end the other conversations
+        except Exception as error:  # one bad frame must not end the other conversations
             if isinstance(error, ConnectionClosed):
                 raise
             self._say_error(frame, shown.of(error))
@@ -122,7 +122,9 @@ class Conversation:
         stream_id = self._open(frame)
         body = frame.get("body")
         if not isinstance(body, dict):
-            raise errors.RequestError("Missing or invalid 'body': expected an object.", param="body", code="invalid_type")
+            raise errors.RequestError(
+                "Missing or invalid 'body': expected an object.", param="body", code="invalid_type"
+            )
         parsed = check(CHAT, body | {"stream": True}, self._door.config.requests, {})
         job_id = new_id()
         follower = self._door.follow(self._caller.tenant, job_id)
