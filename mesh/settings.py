@@ -102,6 +102,8 @@ class ProviderConfig(Frozen):
     base_url: str = ""
     base_url_env: str = ""  # this variable, where set, is used instead of base_url
     api_key_env: str = ""  # the variable, or the file named by it with _FILE behind, that holds the key
+    region: str = ""  # of a cloud's
+    region_env: str = ""  # this variable, where set, is used instead of region
     private: bool = False  # requests never leave our own network
     enabled: bool = True
     timeouts: Timeouts = Timeouts()
@@ -112,6 +114,10 @@ class ProviderConfig(Frozen):
 
     def url(self, environ: Mapping[str, str] = os.environ) -> str:
         return environ.get(self.base_url_env, "") or self.base_url
+
+    def home(self, environ: Mapping[str, str] = os.environ) -> str:
+        """The region; empty: whatever the cloud's own SDK is told by its own variables and profile."""
+        return environ.get(self.region_env, "") or self.region
 
     def key(self, environ: Mapping[str, str] = os.environ) -> str:
         """The provider's key, read afresh from its file at each call so that a rotated one is taken up."""

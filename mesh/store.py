@@ -328,7 +328,7 @@ def watch(job_id: str, tenant: str, boot: str) -> Call[Watched | None]:
 
 def _steps(timeline: str) -> list[Step]:
     steps = []
-    for line in timeline.splitlines():
+    for line in timeline.split("\n")[:-1]:
         at, state, *detail = line.split(" ", 2)
         steps.append(Step(int(at), state, detail[0] if detail else ""))
     return steps

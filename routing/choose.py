@@ -9,7 +9,7 @@ from decimal import Decimal
 from mesh import errors
 from mesh.job import Target
 from mesh.settings import Config
-from routing import prices
+from routing.prices import PriceList
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,7 @@ class Router:
     def __init__(self, config: Config, live: Sequence[str]) -> None:
         self._config = config
         self._live = frozenset(live)
+        self.prices = PriceList(name for name, provider in config.providers.items() if provider.private)
         self._prefixes = sorted(
             ((prefix, provider) for provider, prefixes in config.provider_models.items() for prefix in prefixes),
             key=lambda pair: (-len(pair[0]), pair),
@@ -55,7 +56,7 @@ class Router:
                     code="no_private_target",
                 )
         if wish.max_cost_usd is not None:
-            ceilings = [prices.ceiling_usd(target, wish.prompt_chars, wish.max_tokens) for target in targets]
+            ceilings = [self.prices.ceiling_usd(target, wish.prompt_chars, wish.max_tokens) for target in targets]
             affordable = [
                 target
                 for target, usd in zip(targets, ceilings, strict=True)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -136,7 +137,7 @@ class Stack:
         return process
 
     def _workers(self) -> set[bytes]:
-        client = self.client()
+        client: Any = self.client()
         return {boot for name in self.providers for boot in client.zrange(f"gw:workers:{name}", 0, -1)}
 
     def _beats(self, process: Process, before: set[bytes]) -> bool:

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from flask import Response
 
 JSON = "application/json"
+_PRINTABLE = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}~"
+_LONGEST_HEADER = 1000  # characters
+
+
+def in_header(text: str) -> str:
+    """A text of others as a header's value: what is not printable ASCII is percent-encoded."""
+    text = text[:_LONGEST_HEADER]
+    return text if text.isascii() and text.isprintable() else quote(text, safe=_PRINTABLE)
 
 
 @dataclass(slots=True)

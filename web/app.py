@@ -44,6 +44,7 @@ def create_app(environment: Environment | None = None) -> Flask:
     logs.configure(environment.log_level)
     door = create_door(environment)
     app = Flask("gateway", static_folder=None)
+    app.url_map.merge_slashes = False  # a path with too many is answered as any other that is not there, not redirected
     app.config["MAX_CONTENT_LENGTH"] = door.config.requests.max_body_bytes
     app.config["SOCK_SERVER_OPTIONS"] = OPTIONS | {"max_message_size": door.config.requests.max_frame_bytes}
     app.extensions["door"] = door

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from web.answer import in_header
+
 
 class Meter:
     """Runs from the arrival of a request."""
@@ -31,8 +33,10 @@ class Meter:
     def headers(self, end: dict[str, Any]) -> dict[str, str]:
         facts = self.facts(end)
         named = {
-            f"x-gateway-{name.replace('_', '-')}": str(value) for name, value in facts.items() if value is not None
+            f"x-gateway-{name.replace('_', '-')}": in_header(str(value))
+            for name, value in facts.items()
+            if value is not None
         }
         if end.get("dropped"):
-            named["x-gateway-dropped"] = ", ".join(end["dropped"])
+            named["x-gateway-dropped"] = in_header(", ".join(end["dropped"]))
         return named

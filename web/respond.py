@@ -12,7 +12,7 @@ from mesh.events import Event, Kind
 from mesh.job import new_id
 from web import errors as shown
 from web import sse
-from web.answer import Answer
+from web.answer import Answer, in_header
 from web.auth import Caller
 from web.door import Door
 from web.hangup import Watch
@@ -108,7 +108,7 @@ def answer(door: Door, caller: Caller, parsed: Parsed, environ: dict[str, Any]) 
 def _without(dropped: tuple[str, ...], answer: Answer) -> Answer:
     """An answer that names the parameters which were left out."""
     if dropped:
-        answer.headers["x-gateway-dropped"] = ", ".join(dropped)
+        answer.headers["x-gateway-dropped"] = in_header(", ".join(dropped))
     return answer
 
 
@@ -120,7 +120,8 @@ def _of_job(answer: Answer, job_id: str) -> Answer:
 def later(door: Door, caller: Caller, parsed: Parsed, key: str = "") -> Answer:
     job_id = new_id()
     seal = door.seal(caller.tenant, job_id)
-    return pending(submit(door, caller, parsed, job_id=job_id, seal=seal, wait="async", idempotency_key=key))
+    accepted = submit(door, caller, parsed, job_id=job_id, seal=seal, wait="async", idempotency_key=key)
+    return _without(parsed.dropped, pending(accepted))
 
 
 def pending(accepted: Accepted) -> Answer:

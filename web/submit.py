@@ -149,7 +149,7 @@ def _submission(
     priority = fields.priority or ("batch" if later else "interactive")
     default_ms = config.requests.async_timeout_ms if later else config.requests.timeout_ms
     large = len(request) > store.LARGE_BYTES
-    reserved = prices.ceiling_usd(targets[0], len(request), max_tokens)
+    reserved = door.router.prices.ceiling_usd(targets[0], len(request), max_tokens)
     return Submission(
         id=job_id,
         tenant=caller.tenant,

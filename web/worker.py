@@ -9,7 +9,13 @@ from typing import Any
 
 import gevent
 from gevent import socket
-from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
+from gunicorn.http.errors import (
+    InvalidResponseHeader,
+    InvalidResponseHeaderName,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    ParseException,
+)
 from gunicorn.workers.ggevent import GeventWorker
 
 from mesh.errors import RequestError
@@ -17,6 +23,7 @@ from web import errors
 
 _LAST_WORDS_S = 5.0  # of the grace, kept for telling those who still wait
 _STATUSES = {LimitRequestLine: b"414 URI Too Long", LimitRequestHeaders: b"431 Request Header Fields Too Large"}
+_OUR_OWN = (InvalidResponseHeader, InvalidResponseHeaderName)
 _REFUSED = (
     b"HTTP/1.1 %b\r\nConnection: close\r\nContent-Type: application/json\r\n"
     b"x-request-id: %b\r\nContent-Length: %d\r\n\r\n%b"
@@ -52,7 +59,7 @@ class DoorWorker(GeventWorker):
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """What is refused before it is a request is refused in the same shape as everything else."""
-        if not isinstance(exc, ParseException):
+        if not isinstance(exc, ParseException) or isinstance(exc, _OUR_OWN):
             super().handle_error(req, client, addr, exc)
             return
         body = errors.body(RequestError(f"This is no HTTP request that can be read: {exc}", code="invalid_http"))

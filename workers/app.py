@@ -34,8 +34,7 @@ class Patient(CeleryConsumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        known: tuple[type[Exception], ...] = self.connection_errors
-        self.connection_errors = (*known, ResponseError)
+        self.connection_errors = (*self.connection_errors, ResponseError)  # type: ignore[has-type]  # Celery's
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         # Without a pause a READONLY server is asked hundreds of times a second.

@@ -21,6 +21,7 @@ from mesh import lanes, store, wire
 from mesh.job import Claim
 from mesh.seal import Sealer
 from mesh.settings import Config, Environment
+from routing.prices import PriceList
 from workers.pipe import Pipe, Refused, ask, open_streams
 from workers.pipeline import Attempt, Tools
 from workers.providers import Provider, open_provider
@@ -72,7 +73,9 @@ class Consumer:
         """Everything that runs beside the jobs, for as long as the context lasts."""
         live = self._environment.live(self._config)
         served = self._role.providers or tuple(live)
-        self._providers = {name: open_provider(name, self._config.providers[name]) for name in served}
+        self._providers = {
+            name: open_provider(name, self._config.providers[name], self._environment.slots) for name in served
+        }
         self._tools = Tools(
             pipe=self._pipe,
             outbox=Outbox(self._pipe),
@@ -80,6 +83,7 @@ class Consumer:
             sealer=Sealer(self._environment.masters("seal")),
             providers=self._providers,
             guard=Guard(),
+            prices=PriceList(name for name, provider in self._config.providers.items() if provider.private),
             limits=self._config.lanes,
         )
         self._claiming.set()

@@ -22,6 +22,7 @@ from mesh.job import Claim, Spec, State
 from mesh.seal import JobSeal, SealBroken, Sealer
 from mesh.settings import LaneLimits
 from routing import prices
+from routing.prices import PriceList
 from workers.assembly import Assembly
 from workers.pipe import Pipe, Refused
 from workers.providers import Call, Provider
@@ -49,6 +50,7 @@ class Tools:
     sealer: Sealer
     providers: Mapping[str, Provider]
     guard: Guard
+    prices: PriceList
     limits: LaneLimits
 
 
@@ -234,7 +236,7 @@ class Attempt:
 
     async def _end(self, state: State, error: GatewayError | None, why: str = "") -> None:
         target = self.claim.spec.target
-        usd = prices.cost_usd(target, self._usage) if self._usage else None
+        usd = self._tools.prices.cost_usd(target, self._usage) if self._usage else None
         cost = "" if usd is None else prices.plain(usd)
         head: dict[str, Any] = {
             "state": state.value,
