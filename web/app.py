@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 from flask import Flask, Response, g, request
+from gunicorn.arbiter import Arbiter
 
 from guardrails.guard import Guard
 from mesh import logs, wire
 from mesh.seal import Sealer
-from mesh.settings import Environment, load_config
+from mesh.settings import ConfigError, Environment, load_config
 from routing.choose import Router
 from web import errors, metrics
 from web.auth import Gatekeeper
@@ -42,7 +45,12 @@ def create_door(environment: Environment) -> Door:
 def create_app(environment: Environment | None = None) -> Flask:
     environment = environment or Environment()
     logs.configure(environment.log_level)
-    door = create_door(environment)
+    try:
+        door = create_door(environment)
+    except ConfigError as error:
+        print(f"gateway web: {error}", file=sys.stderr)
+        # gunicorn stops at this code; at any other it would start the worker again and again.
+        sys.exit(Arbiter.WORKER_BOOT_ERROR)
     app = Flask("gateway", static_folder=None)
     app.url_map.merge_slashes = False  # a path with too many is answered as any other that is not there, not redirected
     app.config["MAX_CONTENT_LENGTH"] = door.config.requests.max_body_bytes

@@ -1,4 +1,7 @@
-"""gunicorn's gevent worker, taught to send nobody away who can still be answered."""
+"""gunicorn's gevent worker, taught to send nobody away who can still be answered.
+
+It is imported before gevent patches the standard library, so nothing here may import ssl: no redis, nothing of `web`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import time
 from typing import Any
 
 import gevent
+import orjson
 from gevent import socket
 from gunicorn.http.errors import (
     InvalidResponseHeader,
@@ -19,7 +23,6 @@ from gunicorn.http.errors import (
 from gunicorn.workers.ggevent import GeventWorker
 
 from mesh.errors import RequestError
-from web import errors
 
 _LAST_WORDS_S = 5.0  # of the grace, kept for telling those who still wait
 _STATUSES = {LimitRequestLine: b"414 URI Too Long", LimitRequestHeaders: b"431 Request Header Fields Too Large"}
@@ -62,7 +65,8 @@ class DoorWorker(GeventWorker):
         if not isinstance(exc, ParseException) or isinstance(exc, _OUR_OWN):
             super().handle_error(req, client, addr, exc)
             return
-        body = errors.body(RequestError(f"This is no HTTP request that can be read: {exc}", code="invalid_http"))
+        error = RequestError(f"This is no HTTP request that can be read: {exc}", code="invalid_http")
+        body = orjson.dumps({"error": error.body()})
         with contextlib.suppress(OSError):
             client.sendall(
                 _REFUSED

@@ -1,7 +1,7 @@
 """The Celery application, and the bootstep that puts the mesh's consumer into a worker.
 
 celery -A workers.app worker -P threads -Q tasks.openai         claims from OpenAI's lanes
-celery -A workers.app worker -P threads -Q system               reaps
+celery -A workers.app worker -P threads -Q system               reaps and fetches
 celery -A workers.app worker -P threads -Q openai,openai.batch  no consumer: Celery hands the same jobs to tasks.run
 """
 
@@ -21,8 +21,10 @@ from kombu.entity import Queue
 from redis.exceptions import ResponseError
 
 from mesh import lanes, logs
-from mesh.settings import Config, Environment, load_config
+from mesh.settings import Config, ConfigError, Environment, load_config
+from workers import images
 from workers.consumer import Consumer, role_of
+from workers.fetch import Fetcher
 
 log = structlog.get_logger()
 
@@ -45,10 +47,11 @@ class Patient(CeleryConsumer):
 class MeshThread:
     """The consumer's event loop, in a thread of its own."""
 
-    def __init__(self, environment: Environment, config: Config, queues: list[str]) -> None:
+    def __init__(self, environment: Environment, config: Config, queues: list[str], fetcher: Fetcher) -> None:
         self._environment = environment
         self._config = config
         self._queues = queues
+        self._fetcher = fetcher
         self._loop = uvloop.new_event_loop()
         self._consumer: Consumer | None = None
         self._ready = threading.Event()
@@ -75,7 +78,7 @@ class MeshThread:
 
     async def _main(self) -> None:
         self._stop = asyncio.Event()
-        self._consumer = Consumer(self._environment, self._config, role_of(self._queues))
+        self._consumer = Consumer(self._environment, self._config, role_of(self._queues), self._fetcher)
         async with self._consumer.open():
             self._ready.set()
             await self._stop.wait()
@@ -97,6 +100,10 @@ class MeshThread:
         assert self._consumer is not None
         self._call(self._consumer.take(job_id))
 
+    def fetch(self, fetch_id: str) -> None:
+        assert self._consumer is not None
+        self._call(self._consumer.fetch(fetch_id))
+
     def _call(self, what: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(what, self._loop).result()
 
@@ -117,7 +124,7 @@ class MeshStep(bootsteps.StartStopStep):
             )
         environment = Environment()
         config = load_config(environment.config)
-        self._mesh = MeshThread(environment, config, queues)
+        self._mesh = MeshThread(environment, config, queues, worker.app.fetcher)
         worker.app.mesh = self._mesh
         signals.worker_shutting_down.connect(self._stop_claiming, weak=False)
 
@@ -135,7 +142,8 @@ class MeshStep(bootsteps.StartStopStep):
         self._mesh.stop()
 
 
-def create_app(environment: Environment, config: Config) -> Celery:
+def create_app(environment: Environment, config: Config, fetcher: Fetcher | None = None) -> Celery:
+    """The application, whose images `fetcher` fetches; without one it is the internet's, under config's rules."""
     logs.configure(environment.log_level)
     names = [lane.name for provider in config.providers for lane in lanes.of_provider(provider)]
     names += [f"tasks.{provider}" for provider in config.providers]
@@ -176,8 +184,16 @@ def create_app(environment: Environment, config: Config) -> Celery:
     )
     app.steps["worker"].add(MeshStep)
     app.mesh = None
+    app.fetcher = fetcher or Fetcher(images.rules(config.fetch))
     return app
 
 
-_environment = Environment()
-app = create_app(_environment, load_config(_environment.config))
+def _from_environment() -> Celery:
+    try:
+        environment = Environment()
+        return create_app(environment, load_config(environment.config))
+    except ConfigError as error:
+        raise SystemExit(f"gateway worker: {error}") from None
+
+
+app = _from_environment()

@@ -64,13 +64,25 @@ def talk(gateway: Gateway) -> Iterator[Talk]:
         yield opened
 
 
+def counted(model: str) -> dict[str, Any]:
+    """Asks for the usage too: only then is every event of the log shown."""
+    return chat(model, stream_options={"include_usage": True})
+
+
 def told(frames: list[Frame], stream: str) -> str:
     chunks = [frame["data"] for frame in frames if frame["type"] == "chunk" and frame["stream_id"] == stream]
     return "".join(choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"])
 
 
-def test_a_conversation_is_queued_started_streamed_and_done(gateway: Gateway, talk: Talk) -> None:
+def test_the_usage_chunk_is_for_those_who_ask_for_it(gateway: Gateway, talk: Talk) -> None:
     talk.say(type="chat.create", stream_id="a", body=chat("gpt-4o-mini"))
+    frames = talk.until("job.done", "error")
+    assert all(frame["data"]["choices"] for frame in frames if frame["type"] == "chunk")
+    assert frames[-1]["usage"]["total_tokens"] == 18
+
+
+def test_a_conversation_is_queued_started_streamed_and_done(gateway: Gateway, talk: Talk) -> None:
+    talk.say(type="chat.create", stream_id="a", body=counted("gpt-4o-mini"))
     frames = talk.until("job.done", "error")
     queued, started, *chunks, done = frames
     assert [frame["type"] for frame in (queued, started, done)] == ["job.queued", "job.started", "job.done"]
@@ -89,7 +101,7 @@ def test_many_conversations_share_a_socket(gateway: Gateway, talk: Talk) -> None
     played = {f"s{number}": gateway.model() for number in range(12)}
     for stream, (model, part) in played.items():
         part.reply = Reply(f"I am {stream}. " * 5)
-        talk.say(type="chat.create", stream_id=stream, body=chat(model))
+        talk.say(type="chat.create", stream_id=stream, body=counted(model))
     frames: list[Frame] = []
     while sum(frame["type"] == "job.done" for frame in frames) < len(played):
         frames.append(talk.hear())
@@ -274,13 +286,15 @@ def test_another_tenants_job_can_be_neither_resumed_nor_cancelled(gateway: Gatew
 def test_a_cut_conversation_resumes_on_another_socket_after_any_frame(gateway: Gateway, talk: Talk) -> None:
     model, part = gateway.model()
     part.reply = Reply("A socket may break, a job does not. " * 2)
-    talk.say(type="chat.create", stream_id="a", body=chat(model))
+    talk.say(type="chat.create", stream_id="a", body=counted(model))
     frames = talk.until("job.done", "error")[1:]  # what a queue says is not part of the log
     job_id = frames[0]["job_id"]
     with open_talk(gateway) as other:
         for after in range(len(frames)):
             other.say(type="job.resume", stream_id="b", job_id=job_id, starting_after=after)
             assert other.until("job.done", "error") == [frame | {"stream_id": "b"} for frame in frames[after:]]
+        other.say(type="job.resume", stream_id="b", job_id=job_id, starting_after=len(frames))
+        assert other.hear() == frames[-1] | {"stream_id": "b"}  # nothing more: the end is told again
         other.say(type="job.resume", stream_id="b", job_id=job_id, starting_after=len(frames) + 1)
         assert other.hear()["error"]["code"] == "cursor_out_of_range"
     assert len(part.asked) == 1

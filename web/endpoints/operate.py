@@ -12,7 +12,6 @@ from mesh import errors, lanes, store
 from web.auth import Caller
 from web.door import Door
 
-
 _BEATEN_S = 12  # a worker renews every 5 s
 
 

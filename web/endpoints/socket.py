@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import gevent
@@ -24,9 +25,10 @@ from mesh.job import new_id
 from web import errors as shown
 from web.auth import Caller
 from web.door import Door
-from web.replies import Follower, HungUp
+from web.replies import Follower, HungUp, end_of
 from web.requests import CHAT, check, read_object
 from web.respond import attach
+from web.sse import is_usage
 from web.submit import submit
 
 PATH = "/v1/ws"
@@ -38,6 +40,20 @@ _PROTOCOL = "bearer."
 Frame = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """One conversation's answer on its way over the socket."""
+
+    id: str
+    follower: Follower
+    include_usage: bool
+    keep: bool  # the job goes on when the socket closes
+
+    @property
+    def place(self) -> Frame:
+        return {"stream_id": self.id, "job_id": self.follower.job_id}
+
+
 class Conversation:
     """One socket: its streams, and the frames that go out."""
 
@@ -45,7 +61,7 @@ class Conversation:
         self._door = door
         self._caller = caller
         self._socket = socket
-        self._streams: dict[str, tuple[Follower, bool]] = {}  # stream id → follower, cancelled with the socket
+        self._streams: dict[str, _Stream] = {}
         self._greenlets: set[Any] = set()
         self._frames: dict[str, Callable[[Frame], None]] = {
             "chat.create": self._create,
@@ -62,8 +78,8 @@ class Conversation:
         except ConnectionClosed:
             pass
         finally:
-            for follower, _ in list(self._streams.values()):
-                follower.hang_up()
+            for stream in list(self._streams.values()):
+                stream.follower.hang_up()
             gevent.joinall(list(self._greenlets))
 
     def close(self) -> None:
@@ -137,7 +153,8 @@ class Conversation:
                     "position": accepted.position, "eta_ms": accepted.eta_ms,
                 }
             )  # fmt: skip
-            self._start(stream_id, follower, stack.pop_all(), cancel=parsed.fields.disconnect != "continue")
+            keep = parsed.fields.disconnect == "continue"
+            self._start(_Stream(stream_id, follower, accepted.spec.include_usage, keep), stack.pop_all())
 
     def _resume(self, frame: Frame) -> None:
         stream_id = self._open(frame)
@@ -145,54 +162,66 @@ class Conversation:
         if type(after) is not int or after < 0:
             raise errors.RequestError("Invalid 'starting_after': expected a whole number.", param="starting_after")
         with contextlib.ExitStack() as stack:
-            follower = stack.enter_context(attach(self._door, self._caller, self._text(frame, "job_id"), after))
-            self._start(stream_id, follower, stack.pop_all(), cancel=False)
+            job_id = self._text(frame, "job_id")
+            follower = stack.enter_context(attach(self._door, self._caller, job_id, after))
+            status = self._door.pipe.do(store.status(job_id, self._caller.tenant))
+            if status is None:
+                raise errors.NotFound(f"No job '{job_id}' was found.", code="job_not_found", param="job_id")
+            stream = _Stream(stream_id, follower, status.spec.include_usage, keep=True)
+            if status.state.ended and after == status.seq:
+                end = self._frame(end_of(status, follower.seal))
+                self._say({**end, **stream.place, "sequence_number": after})
+            else:
+                self._start(stream, stack.pop_all())
 
     def _cancel(self, frame: Frame) -> None:
         job_id = self._text(frame, "job_id")
         if self._door.pipe.do(store.cancel(job_id, self._caller.tenant)) is None:
             raise errors.NotFound(f"No job '{job_id}' was found.", code="job_not_found", param="job_id")
 
-    def _start(self, stream_id: str, follower: Follower, stack: contextlib.ExitStack, *, cancel: bool) -> None:
-        self._streams[stream_id] = (follower, cancel)
-        greenlet = gevent.spawn(self._follow, stream_id, follower, stack, cancel)
+    def _start(self, stream: _Stream, stack: contextlib.ExitStack) -> None:
+        self._streams[stream.id] = stream
+        greenlet = gevent.spawn(self._follow, stream, stack)
         self._greenlets.add(greenlet)
         greenlet.link(self._greenlets.discard)
 
-    def _follow(self, stream_id: str, follower: Follower, stack: contextlib.ExitStack, cancel: bool) -> None:
-        place = {"stream_id": stream_id, "job_id": follower.job_id}
+    def _follow(self, stream: _Stream, stack: contextlib.ExitStack) -> None:
+        job_id = stream.follower.job_id
         with stack:
             try:
-                self._tell_all(follower, place)
+                self._tell_all(stream)
             except (HungUp, ConnectionClosed):
-                if cancel:
-                    self._door.pipe.do(store.cancel(follower.job_id, follower.tenant, "hangup"))
+                if not stream.keep:
+                    self._door.pipe.do(store.cancel(job_id, self._caller.tenant, "hangup"))
             except Exception as error:  # noqa: BLE001  # whoever follows must hear the end
                 with contextlib.suppress(ConnectionClosed):
-                    self._say_error(place, shown.of(error), follower.job_id)
+                    self._say_error(stream.place, shown.of(error), job_id)
             finally:
-                self._streams.pop(stream_id, None)
+                self._streams.pop(stream.id, None)
 
-    def _tell_all(self, follower: Follower, place: Frame) -> None:
+    def _tell_all(self, stream: _Stream) -> None:
         begun, position = False, None
         while True:
-            found = follower.next(30.0 if begun else QUEUE_NEWS_S)
+            found = stream.follower.next(30.0 if begun else QUEUE_NEWS_S)
             if found is None:
                 if not begun:
-                    position = self._tell_position(follower, place, position)
+                    position = self._tell_position(stream, position)
                 continue
             number, event = found
             begun = True
-            self._say({**self._frame(event), **place, "sequence_number": number})
+            if event.kind is Kind.DELTA and not stream.include_usage and is_usage(event.body):
+                continue
+            self._say({**self._frame(event), **stream.place, "sequence_number": number})
             if event.kind is Kind.END:
                 return
 
-    def _tell_position(self, follower: Follower, place: Frame, before: int | None) -> int | None:
+    def _tell_position(self, stream: _Stream, before: int | None) -> int | None:
+        follower = stream.follower
         status = self._door.pipe.do(store.status(follower.job_id, follower.tenant))
         if status is not None and status.position is not None and status.position != before:
             self._say(
                 {
-                    "type": "job.queued", **place, "sequence_number": follower.cursor,
+                    "type": "job.queued", **stream.place, "sequence_number": follower.cursor,
                     "position": status.position, "eta_ms": status.eta_ms,
                 }
             )  # fmt: skip

@@ -1,0 +1,1 @@
+"""What the gateway promises when its parts are killed, frozen, cut off or filled up: real processes throughout."""
