@@ -56,6 +56,10 @@ async def find(
                 embedded = name
                 addresses[provider.base_url_env] = front
                 names.append(name)
+        elif provider.credentials_env:
+            if found := [variable for variable in provider.credentials_env if environ.get(variable)]:
+                notes.append(f"{name} is live: {found[0]} is set")
+                names.append(name)
         elif not provider.api_key_env:
             notes.append(f"{name} is live: {provider.url(environ)} needs no key")
             names.append(name)

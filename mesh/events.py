@@ -4,7 +4,7 @@ On the wire an event is one letter, a JSON head, a line break and a body of byte
 
     s{"provider": …, "model": …, "attempt": 1}      a worker has begun
     d{}\\n{"id": …, "object": "chat.completion.chunk"}  a delta: one OpenAI chunk
-    e{"state": "done", "usage": …}\\n{…}              the end, with the whole answer of a blocking request
+    e{"state": "done", "usage": …}\\n              the end; the whole answer is sealed apart
 """
 
 from __future__ import annotations

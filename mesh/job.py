@@ -130,6 +130,7 @@ class Claim:
     request: bytes
     large: bool
     stop: str  # why it should stop, if it should
+    private: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,18 @@ import difflib
 import os
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,8}")  # no dot: it ends the id in what is sealed
+_HOST = re.compile(r"\*|(?:\*\.)?(?:[A-Za-z0-9_-]+\.)+[A-Za-z][A-Za-z0-9-]*")  # what fetch.hosts may name
+_Usd = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+_Modality = Literal["text", "image", "audio", "video", "file"]
 HERE = Path(__file__).resolve().parent.parent
 
 
@@ -37,7 +41,7 @@ class Environment(BaseSettings):
     seal_key_file: Path | None = None  # the same, in a file
     door_key: str = ""  # the second master, for what only the door may read; workers are not given it
     door_key_file: Path | None = None
-    slots: int = Field(64, ge=1, le=4096)  # jobs that one worker process runs at once
+    slots: int = Field(64, ge=1, le=2048)  # jobs that one worker process runs at once
     grace_s: float = Field(120.0, ge=0)  # how long a worker may finish what it runs after SIGTERM
     heartbeat_file: Path | None = None  # touched by the worker's loop; its age is the liveness probe
     metrics_dir: Path | None = None  # where the web processes keep their counters for the metrics port
@@ -101,6 +105,7 @@ class ProviderConfig(Frozen):
     transport: Literal["direct", "sdk"] = "direct"
     base_url: str = ""
     base_url_env: str = ""  # this variable, where set, is used instead of base_url
+    credentials_env: list[str] = []  # with any of these set, its SDK finds credentials by itself; `gateway up` looks
     api_key_env: str = ""  # the variable, or the file named by it with _FILE behind, that holds the key
     region: str = ""  # of a cloud's
     region_env: str = ""  # this variable, where set, is used instead of region
@@ -125,6 +130,31 @@ class ProviderConfig(Frozen):
             return ""
         path = environ.get(f"{self.api_key_env}_FILE")
         return Path(path).read_text().strip() if path else environ.get(self.api_key_env, "")
+
+
+class ModelConfig(Frozen):
+    """What is known of a model better than by the price list; what is not given here stays as the list has it."""
+
+    context_window: int | None = Field(None, ge=1)  # tokens
+    max_output: int | None = Field(None, ge=1)  # tokens of one answer
+    input_modalities: list[_Modality] | None = None
+    output_modalities: list[_Modality] | None = None
+    tools: bool | None = None
+    json_schema: bool | None = None  # whether it can be held to one
+    # Dollars per million tokens; input and output replace the list's price, and the cache's are the input's where not given.
+    input_usd_per_mtok: _Usd | None = None
+    output_usd_per_mtok: _Usd | None = None
+    cached_usd_per_mtok: _Usd | None = None  # read from the provider's cache
+    written_usd_per_mtok: _Usd | None = None  # written to it
+
+    @model_validator(mode="after")
+    def _a_price_is_whole(self) -> ModelConfig:
+        if (self.input_usd_per_mtok is None) != (self.output_usd_per_mtok is None):
+            raise ValueError("input_usd_per_mtok and output_usd_per_mtok are given together, or neither is")
+        cache = (self.cached_usd_per_mtok, self.written_usd_per_mtok)
+        if self.input_usd_per_mtok is None and cache != (None, None):
+            raise ValueError("the cache's prices need input_usd_per_mtok and output_usd_per_mtok beside them")
+        return self
 
 
 class RequestLimits(Frozen):
@@ -154,6 +184,27 @@ class Retention(Frozen):
     idempotency_s: int = Field(86_400, ge=1)
 
 
+class FetchLimits(Frozen):
+    """What worker-system may fetch for a provider that takes no URLs. A private request's are never fetched."""
+
+    images: bool = False
+    hosts: list[str] = []  # names; `*.example.com` is every name below example.com, `*` any public host
+    max_bytes: int = Field(10_000_000, ge=1_000, le=20_000_000)  # of one image
+    max_images: int = Field(8, ge=1, le=64)  # URLs of one request
+    max_total_bytes: int = Field(20_000_000, ge=1_000, le=100_000_000)  # of all that one request names
+    timeout_s: float = Field(10.0, gt=0, le=60)  # of one image, from its host's name to its last byte
+    wait_s: float = Field(30.0, gt=0, le=300)  # of a request for all its images, their time in the queue included
+
+    @model_validator(mode="after")
+    def _hosts_are_named(self) -> FetchLimits:
+        if self.images and not self.hosts:
+            raise ValueError('images are fetched from the hosts listed in `hosts` only, and it is empty; "*" is any')
+        for host in self.hosts:
+            if not _HOST.fullmatch(host):
+                raise ValueError(f"hosts: {host!r} is not a host's name, `*.` and a name, or `*`")
+        return self
+
+
 class Config(Frozen):
     """config/gateway-settings.yaml."""
 
@@ -162,6 +213,12 @@ class Config(Frozen):
     requests: RequestLimits = RequestLimits()
     lanes: LaneLimits = LaneLimits()
     retention: Retention = Retention()
+    fetch: FetchLimits = FetchLimits()
+    models: dict[str, ModelConfig] = {}  # by the provider's own name of the model, or by provider/model
+
+    def model(self, provider: str, name: str) -> ModelConfig | None:
+        """What config says of a provider's model; the entry that names the provider goes first."""
+        return self.models.get(f"{provider}/{name}") or self.models.get(name)
 
     @field_validator("providers")
     @classmethod

@@ -28,6 +28,7 @@ LEASE_MS = 15_000
 LARGE_BYTES = 64_000  # a sealed request above this lies in a key of its own
 LARGE_LIFE_MS = 60_000  # for as long as its submit may take
 DOOR_LIFE_MS = 15_000
+MOST_FETCHES = 1_000  # that wait for worker-system
 BLOCK_S = 5  # a blocking read answers at least this often, so that a dead connection is noticed
 
 _FOLDER = Path(__file__).parent / "lua"
@@ -108,8 +109,8 @@ class Submitted:
     """What became of a submission.
 
     outcome: queued (`waiting` before it, `gap_ms` between two of them, where that is known) | again (this id was
-    accepted before) | same, conflict (the idempotency key is another job's, whose id is `other`) | full (`waiting` in the
-    lane) | held (by the hold named `other`) | missing (the large request has gone)
+    accepted before) | same, conflict (the idempotency key is another job's, whose id is `other`) | full (`waiting` in
+    the lane) | held (by the hold named `other`) | missing (the large request has gone)
     """
 
     outcome: Literal["queued", "again", "same", "conflict", "full", "held", "missing"]
@@ -187,6 +188,7 @@ def _claim_row(row: Sequence[Any]) -> Claim:
         request=row[9],
         large=row[10] == b"1",
         stop=_text(row[11]),
+        private=row[12] == b"1",
     )
 
 
@@ -296,7 +298,8 @@ def release(
 ) -> Call[str]:
     """Give a job back, to the lane of the target that `spec` points at, in the class it was in.
 
-    refund: nothing was sent, so the attempt does not count. The reply is "ok", "already", "lost" or "stopped".
+    refund: nothing was sent, so the attempt does not count. The reply is "ok", "already", "lost", or why the job should
+    stop.
     """
     lane = lanes.Lane(spec.target.provider, lanes.named(claim.lane).priority)
     args: tuple[Arg, ...] = (
@@ -369,8 +372,11 @@ def _status(job_id: str, reply: Any) -> Status | None:
     )
 
 
-def status(job_id: str, tenant: str) -> Call[Status | None]:
-    return _call("status", (job_id, tenant), lambda reply: _status(job_id, reply))
+def status(job_id: str, tenant: str, *, result: bool = False) -> Call[Status | None]:
+    """
+    result: with the whole answer, which may be megabytes.
+    """
+    return _call("status", (job_id, tenant, int(result)), lambda reply: _status(job_id, reply))
 
 
 def events(job_id: str, after: int, count: int = 1000) -> Call[list[tuple[int, bytes]]]:
@@ -385,14 +391,14 @@ def events(job_id: str, after: int, count: int = 1000) -> Call[list[tuple[int, b
 @dataclass(frozen=True, slots=True)
 class Page:
     ids: list[str]
-    more: bool
+    onward: str  # the id to go on after; empty when there are no more
 
 
 def list_jobs(tenant: str, *, state: str = "", after: str = "", limit: int = 20) -> Call[Page | None]:
     """A tenant's jobs, newest first; None when `after` is none of them."""
 
     def read(reply: Any) -> Page | None:
-        return None if reply is None else Page([_text(job_id) for job_id in reply[1:]], bool(reply[0]))
+        return None if reply is None else Page([_text(job_id) for job_id in reply[1:]], _text(reply[0]))
 
     return _call("list", (tenant, state, after, limit), read)
 
@@ -413,6 +419,46 @@ def reap(providers: Iterable[str], *, max_attempts: int, limit: int = 100) -> Ca
     return _call("reap", (limit, max_attempts, *names), lambda reply: Reaped(*reply))
 
 
+def fetch(claim: Claim, fetch_id: str, sealed_url: bytes, life_ms: int) -> Call[str]:
+    """Ask worker-system for what lies behind a URL: "ok", "lost", "private" or "full"."""
+    return _call("fetch", (claim.id, claim.fence, fetch_id, sealed_url, life_ms, MOST_FETCHES), _text)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """A URL that a job's worker waits for, still sealed."""
+
+    tenant: str
+    job_id: str
+    url: bytes
+
+
+def get_fetch(fetch_id: str) -> Call[Fetch | None]:
+    """None when nobody waits for it any more."""
+
+    def read(reply: Any) -> Fetch | None:
+        tenant, job_id, url = reply
+        return None if url is None else Fetch(_text(tenant), _text(job_id), url)
+
+    return Call(("HMGET", f"{lanes.PREFIX}fetch:{fetch_id}", "tenant", "job", "url"), read)
+
+
+def put_fetched(fetch_id: str, sealed: bytes) -> Call[bool]:
+    """Hand over what was fetched; False when nobody waits for it any more."""
+    return _call("fetched", (fetch_id, sealed), bool)
+
+
+def get_fetched(fetch_id: str) -> Call[bytes]:
+    """What was fetched, still sealed; empty while it has not come."""
+    return Call(("GET", f"{lanes.PREFIX}fetched:{fetch_id}"), lambda reply: reply or b"")
+
+
+def forget_fetches(fetch_ids: Iterable[str]) -> Call[Any]:
+    """Take back what was asked and throw away what has come."""
+    keys = [f"{lanes.PREFIX}{kind}:{fetch_id}" for fetch_id in fetch_ids for kind in ("fetch", "fetched")]
+    return Call(("UNLINK", *keys), _same)
+
+
 def door_beat(boot: str) -> Call[Any]:
     """Say that this web process lives: workers write only to reply channels of living ones."""
     return _call("beat", (boot, DOOR_LIFE_MS), _same)
@@ -425,7 +471,8 @@ def door_leave(boot: str) -> Call[Any]:
 def replies(boot: str) -> tuple[Arg, ...]:
     """The blocking read of a door's reply channel; an entry is `<job id> <number> <sealed event>`.
 
-    The number of a job's end has `!` behind it; its event is empty when a script ended the job.
+    A job's end is `<job id> <number>!<length of the end event> <sealed end event><sealed answer>`; the event is empty
+    when a script ended the job, and the answer when the job was streamed.
     """
     return ("BLMPOP", BLOCK_S, 1, f"{lanes.PREFIX}replies:{boot}", "LEFT", "COUNT", 512)
 

@@ -13,12 +13,20 @@ from hiredis import ReplyError, pack_command
 
 Arg = bytes | str | int | float
 
-# A primary that was demoted, is loading or is busy, or a password that is being changed: the same command may be sent
-# again in a moment. A worker says its commands behind AUTH, before the reply to that has come.
+# A primary that was demoted, is loading or is busy, a password that is being changed, or a disk that is full: the same
+# command may be sent again in a moment. A worker says its commands behind AUTH, before the reply to that has come.
 NOT_NOW = (
     "READONLY", "LOADING", "MASTERDOWN", "BUSY ", "UNBLOCKED", "TRYAGAIN", "CLUSTERDOWN", "NOREPLICAS", "NOAUTH",
-    "WRONGPASS",
+    "WRONGPASS", "MISCONF",
 )  # fmt: skip
+
+
+STALL_S = 5.0  # a reply that takes longer means that the connection is dead, or as good as
+RETRY_S = (0.02, 0.1, 0.3, 1.0)  # pauses between two attempts to connect
+
+
+class Refused(Exception):
+    """Redis refused a command, in its own words."""
 
 
 @dataclass(frozen=True, slots=True)

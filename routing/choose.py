@@ -9,7 +9,8 @@ from decimal import Decimal
 from mesh import errors
 from mesh.job import Target
 from mesh.settings import Config
-from routing.prices import PriceList
+from routing.catalog import Catalog
+from routing.prices import NOT_SAID, Most, PriceList
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,8 +22,7 @@ class Wish:
     fallbacks: Sequence[str] = ()  # models, or provider/model
     private: bool = False
     max_cost_usd: Decimal | None = None
-    prompt_chars: int = 0
-    max_tokens: int | None = None
+    most: Most = NOT_SAID
 
 
 class Router:
@@ -31,7 +31,8 @@ class Router:
     def __init__(self, config: Config, live: Sequence[str]) -> None:
         self._config = config
         self._live = frozenset(live)
-        self.prices = PriceList(name for name, provider in config.providers.items() if provider.private)
+        self.prices = PriceList(config)
+        self.catalog = Catalog(config, self.prices)
         self._prefixes = sorted(
             ((prefix, provider) for provider, prefixes in config.provider_models.items() for prefix in prefixes),
             key=lambda pair: (-len(pair[0]), pair),
@@ -56,7 +57,7 @@ class Router:
                     code="no_private_target",
                 )
         if wish.max_cost_usd is not None:
-            ceilings = [self.prices.ceiling_usd(target, wish.prompt_chars, wish.max_tokens) for target in targets]
+            ceilings = [self.prices.ceiling_usd(target, wish.most) for target in targets]
             affordable = [
                 target
                 for target, usd in zip(targets, ceilings, strict=True)

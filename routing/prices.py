@@ -7,17 +7,19 @@ together.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 import genai_prices
+from genai_prices.types import PriceCalculation
 
 from mesh.job import Target
+from mesh.settings import Config
 
 _MILLION = Decimal(1_000_000)
-_DEFAULT_ANSWER_TOKENS = 4096
+DEFAULT_ANSWER_TOKENS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +33,8 @@ class Tokens:
 
 
 @dataclass(frozen=True, slots=True)
-class _Plain:
-    """Dollars per million tokens."""
+class Plain:
+    """Dollars per million tokens, whatever the prompt's length. `cached` and `written` are as in `Tokens`."""
 
     input: Decimal
     output: Decimal
@@ -52,14 +54,23 @@ class _Plain:
 Price = Callable[[Tokens], Decimal]
 
 
+@dataclass(frozen=True, slots=True)
+class Most:
+    """What bounds a request's price."""
+
+    prompt_chars: int
+    answer_tokens: int = 0  # of one answer; 0: not said
+    answers: int = 1
+
+
+NOT_SAID = Most(0)
+
+
 class PriceList:
-    """Prices by target.
+    """Prices by target: config's, or else the list's; a private provider is our own, where others cost nothing."""
 
-    own: the providers that are our own, whose models cost nothing unless the list knows a price for them.
-    """
-
-    def __init__(self, own: Iterable[str]) -> None:
-        self._own = frozenset(own)
+    def __init__(self, config: Config) -> None:
+        self._config = config
         self._known: dict[Target, Price | None] = {}
 
     def cost_usd(self, target: Target, usage: Mapping[str, Any]) -> Decimal | None:
@@ -67,38 +78,67 @@ class PriceList:
         price = self._price(target)
         return None if price is None else price(_tokens(usage))
 
-    def ceiling_usd(self, target: Target, prompt_chars: int, max_tokens: int | None) -> Decimal | None:
-        """What a request may cost at most: a token for every two characters, and all the answer that it allows."""
+    def ceiling_usd(self, target: Target, most: Most) -> Decimal | None:
+        """What a request may cost at most: a token for every two characters, and all the answers that it allows."""
         price = self._price(target)
-        return None if price is None else price(Tokens(prompt_chars // 2 + 1, max_tokens or _DEFAULT_ANSWER_TOKENS))
+        return (
+            None
+            if price is None
+            else price(Tokens(most.prompt_chars // 2 + 1, (most.answer_tokens or DEFAULT_ANSWER_TOKENS) * most.answers))
+        )
 
     def _price(self, target: Target) -> Price | None:
         if target not in self._known:
             if len(self._known) > 10_000:  # callers choose the names
                 self._known.clear()
-            price = _look_up(target)
-            self._known[target] = _nothing if price is None and target.provider in self._own else price
+            self._known[target] = self._look_up(target)
         return self._known[target]
 
+    def _look_up(self, target: Target) -> Price | None:
+        ours = self.fixed(target)
+        if ours is not None:
+            return ours.usd
+        found = listed(target)
+        return None if found is None else _as_listed(target, found)
 
-def _nothing(tokens: Tokens) -> Decimal:
-    return Decimal(0)
+    def fixed(self, target: Target) -> Plain | None:
+        """The price that does not hang on the list: config's own, or nothing on a machine of ours that has none."""
+        told = self._config.model(target.provider, target.model)
+        if told is not None and told.input_usd_per_mtok is not None and told.output_usd_per_mtok is not None:
+            cached, written = told.cached_usd_per_mtok, told.written_usd_per_mtok
+            fresh = told.input_usd_per_mtok
+            return Plain(
+                fresh,
+                told.output_usd_per_mtok,
+                fresh if cached is None else cached,
+                fresh if written is None else written,
+            )
+        provider = self._config.providers.get(target.provider)
+        return _NOTHING if provider is not None and provider.private and listed(target) is None else None
 
 
-def _look_up(target: Target) -> Price | None:
+_NOTHING = Plain(Decimal(0), Decimal(0), Decimal(0), Decimal(0))
+
+
+def listed(target: Target) -> PriceCalculation | None:
+    """What the list has of a model: its facts in `model`, its prices of today in `model_price`."""
     try:
-        found = genai_prices.calc_price(
+        return genai_prices.calc_price(
             genai_prices.Usage(input_tokens=1, output_tokens=1), model_ref=target.model, provider_id=target.provider
-        ).model_price
+        )
     except LookupError:
         return None
+
+
+def _as_listed(target: Target, calculation: PriceCalculation) -> Price:
+    found = calculation.model_price
     input_, output = found.input_mtok, found.output_mtok
     cached, written = found.cache_read_mtok, found.cache_write_mtok
     if not isinstance(input_, Decimal) or not isinstance(output, Decimal):
         return functools.partial(_by_the_library, target)  # tiered by length, or not per token at all
     if not isinstance(cached, Decimal | None) or not isinstance(written, Decimal | None):
         return functools.partial(_by_the_library, target)
-    return _Plain(input_, output, input_ if cached is None else cached, input_ if written is None else written).usd
+    return Plain(input_, output, input_ if cached is None else cached, input_ if written is None else written).usd
 
 
 def _by_the_library(target: Target, tokens: Tokens) -> Decimal:
@@ -112,11 +152,11 @@ def _by_the_library(target: Target, tokens: Tokens) -> Decimal:
 
 
 def _tokens(usage: Mapping[str, Any]) -> Tokens:
-    prompt, details = usage.get("prompt_tokens") or 0, usage.get("prompt_tokens_details") or {}
+    prompt, details = int(usage.get("prompt_tokens") or 0), usage.get("prompt_tokens_details") or {}
     # Some servers report more cached tokens than there were: the parts are never more than the whole.
-    cached = min(details.get("cached_tokens") or 0, prompt)
-    written = min(details.get("cache_write_tokens") or 0, prompt - cached)
-    return Tokens(prompt, usage.get("completion_tokens") or 0, cached, written)
+    cached = min(int(details.get("cached_tokens") or 0), prompt)
+    written = min(int(details.get("cache_write_tokens") or 0), prompt - cached)
+    return Tokens(prompt, int(usage.get("completion_tokens") or 0), cached, written)
 
 
 def plain(usd: Decimal) -> str:

@@ -28,13 +28,19 @@ class ErrorAnswer(BaseModel):
 
 
 class PromptTokensDetails(BaseModel):
-    cached_tokens: int | None = None
+    """Parts of the prompt's tokens; those that a provider does not tell apart are absent."""
+
+    cached_tokens: int | None = Field(None, description="Read from the provider's cache.")
+    cache_write_tokens: int | None = Field(None, description="Written to it.")
     audio_tokens: int | None = None
+    image_tokens: int | None = None
+    text_tokens: int | None = None
 
 
 class CompletionTokensDetails(BaseModel):
     reasoning_tokens: int | None = None
     audio_tokens: int | None = None
+    text_tokens: int | None = None
     accepted_prediction_tokens: int | None = None
     rejected_prediction_tokens: int | None = None
 
@@ -47,6 +53,12 @@ class Usage(BaseModel):
     total_tokens: int
     prompt_tokens_details: PromptTokensDetails | None = None
     completion_tokens_details: CompletionTokensDetails | None = None
+
+
+class Counted(BaseModel):
+    """Only where the provider reported no usage."""
+
+    estimated: Literal[True] = Field(description="The usage is an estimate of the gateway's: a token for four bytes.")
 
 
 class CalledFunction(BaseModel):
@@ -130,6 +142,7 @@ class ChatCompletion(BaseModel):
     provider: str = Field(description="Who answered.")
     choices: list[Choice]
     usage: Usage | None = None
+    gateway: Counted | None = None
     service_tier: str | None = None
     system_fingerprint: str | None = None
 
@@ -171,6 +184,9 @@ class GatewayFigures(BaseModel):
     overhead_ms: float = Field(description="The time that was not the provider's.")
     attempts: int | None
     cost_usd: Usd | None
+    estimated: bool = Field(
+        False, description="The provider reported no usage: the tokens, and the cost, are our estimate."
+    )
 
 
 class ChatCompletionChunk(BaseModel):
@@ -210,6 +226,7 @@ class Completion(BaseModel):
     provider: str = Field(description="Who answered.")
     choices: list[CompletionChoice]
     usage: Usage | None = None
+    gateway: GatewayFigures | Counted | None = None
     system_fingerprint: str | None = None
 
 
@@ -230,6 +247,29 @@ class EmbeddingList(BaseModel):
     model: str
     provider: str | None = Field(None, description="Who answered.")
     usage: EmbeddingUsage
+    gateway: Counted | None = None
+
+
+class Prices(BaseModel):
+    """US dollars per million tokens; where the price rises with the prompt's length, that of a short prompt."""
+
+    input_usd_per_mtok: Usd | None
+    output_usd_per_mtok: Usd | None
+    cached_usd_per_mtok: Usd | None = Field(description="Of tokens read from the provider's cache.")
+    written_usd_per_mtok: Usd | None = Field(description="Of tokens written to it.")
+
+
+class ModelFacts(BaseModel):
+    """What is known of a model, from config and an offline list; null is not known, and never a guess."""
+
+    context_window: int | None = Field(description="Tokens, of prompt and answer together.")
+    max_output: int | None = Field(description="Tokens of one answer at most.")
+    input_modalities: list[str] | None
+    output_modalities: list[str] | None
+    tools: bool | None = Field(description="Whether it can call tools.")
+    json_schema: bool | None = Field(description="Whether it can be held to a JSON schema.")
+    deprecated: bool | None
+    price: Prices | None
 
 
 class Model(BaseModel):
@@ -238,6 +278,7 @@ class Model(BaseModel):
     created: UnixSeconds
     owned_by: str = Field(description="The provider that serves it.")
     provider: str | None = Field(None, description="The same.")
+    gateway: ModelFacts | None = None
 
 
 class ModelList(BaseModel):
@@ -265,7 +306,19 @@ class Attempt(BaseModel):
     provider_ms: int | None = Field(None, description="How long the provider took.")
     first_token_ms: int | None = None
     cost_usd: Usd | None = None
-    estimated: bool = Field(False, description="The cost is what was reserved, not what was billed.")
+    estimated: bool = Field(
+        False,
+        description="The cost is what was reserved, or that of tokens which we estimated, not what was billed.",
+    )
+
+
+class JobUsage(BaseModel):
+    prompt_tokens: int
+    completion_tokens: int | None = Field(None, description="Absent for embeddings.")
+    total_tokens: int
+    prompt_tokens_details: PromptTokensDetails | None = None
+    completion_tokens_details: CompletionTokensDetails | None = None
+    estimated: bool = Field(False, description="The provider reported none, and these are the gateway's estimate.")
 
 
 class AcceptedJob(BaseModel):
@@ -288,7 +341,7 @@ class ListedJob(AcceptedJob):
     deadline: UnixSeconds = Field(description="After this moment an answer is useless.")
     attempts: list[Attempt]
     error: Error | None
-    usage: Usage | EmbeddingUsage | None
+    usage: JobUsage | None
     cost_usd: Usd | None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 import time
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from mesh import errors, lanes, store
 
 Role = Literal["admin", "user"]
 
+_TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _REMEMBER_S = 1.0  # a key that was seen is not asked for again; a revoked one is refused within this time
 _MOST_REMEMBERED = 10_000
 
@@ -45,7 +47,13 @@ def _split(key: str) -> tuple[str, str] | None:
 def mint(
     client: redis.Redis, *, tenant: str = "default", role: Role = "user", name: str = "", private: bool = False
 ) -> str:
-    """Make a key and store its hash; the key itself is told only here."""
+    """Make a key and store its hash; the key itself is told only here.
+
+    Raises:
+        ValueError: `tenant` is not 1 to 64 letters, digits, `_`, `-` and `.`: it becomes part of other names.
+    """
+    if not _TENANT.fullmatch(tenant):
+        raise ValueError(f"{tenant!r}: a tenant's name is 1 to 64 letters, digits, _, - and .")
     key_id, secret = secrets.token_hex(6), secrets.token_hex(24)
     fields = {
         "hash": _digest(secret), "tenant": tenant, "role": role, "name": name, "private": int(private),

@@ -13,14 +13,16 @@ from guardrails.guard import Guard
 from mesh import errors, store
 from mesh.seal import JobSeal, Sealer
 from mesh.settings import Config, Environment
+from mesh.wire import Refused
 from routing.choose import Router
 from web.auth import Gatekeeper
-from web.pipe import Pipe, Refused
+from web.pipe import Pipe
 from web.replies import Follower, Replies
 
 log = structlog.get_logger()
 
 _MEMORY_EVERY_S = 2.0
+_CLOSE_S = 2.0
 
 
 class Conversation(Protocol):
@@ -75,8 +77,8 @@ class Door:
     def drain(self) -> None:
         """Take nothing new, and close the WebSockets: their clients come back through another process."""
         self.stopping = True
-        for conversation in list(self.conversations):
-            conversation.close()
+        # One that does not read must not hold up the others.
+        gevent.joinall([gevent.spawn(conversation.close) for conversation in self.conversations], timeout=_CLOSE_S)
 
     def dismiss(self) -> None:
         """Tell everybody who still waits that this process ends; their jobs go on."""

@@ -12,9 +12,10 @@ from werkzeug.routing.exceptions import WebsocketMismatch
 
 from mesh import errors
 from mesh.errors import GatewayError
+from mesh.logs import frames
 from mesh.seal import SealBroken
+from mesh.wire import Refused
 from web.answer import Answer
-from web.pipe import Refused
 from web.replies import HungUp
 
 log = structlog.get_logger()
@@ -58,7 +59,7 @@ def of(error: Exception) -> GatewayError:
         return _of_http(error)
     if isinstance(error, HungUp):
         return errors.Cancelled("The client has gone.", code="client_closed_request")
-    log.error("request_broke", why=repr(error), exc_info=error)
+    log.error("request_broke", why=type(error).__name__, frames=frames(error))
     if isinstance(error, SealBroken):
         return GatewayError(
             "What was stored could not be opened: it was sealed under a key that this process does not have."

@@ -28,15 +28,19 @@ class Meter:
             "queue_ms": end.get("queue_ms"),
             "overhead_ms": round(max(0.0, whole_ms - end.get("provider_ms", whole_ms)), 1),
             "cost_usd": end.get("cost_usd"),
+            "estimated": end.get("estimated", False),
         }
 
     def headers(self, end: dict[str, Any]) -> dict[str, str]:
         facts = self.facts(end)
+        estimated = facts.pop("estimated")
         named = {
             f"x-gateway-{name.replace('_', '-')}": in_header(str(value))
             for name, value in facts.items()
             if value is not None
         }
+        if estimated:
+            named["x-gateway-estimated"] = "true"
         if end.get("dropped"):
             named["x-gateway-dropped"] = in_header(", ".join(end["dropped"]))
         return named

@@ -27,6 +27,7 @@ FIGURES = {
     "x-gateway-overhead-ms": "The time that was not the provider's.",
     "x-gateway-cost-usd": "What it cost, in US dollars.",
     "x-gateway-attempts": "How many tries it took.",
+    "x-gateway-estimated": "`true` where the provider reported no usage: the tokens, and the cost, are an estimate.",
     "x-gateway-dropped": "Unknown parameters that were left out, where the policy is `drop`.",
 }
 

@@ -159,6 +159,21 @@ MODEL_EXAMPLE = {
     "created": 1737590400,
     "owned_by": "ollama",
     "provider": "ollama",
+    "gateway": {
+        "context_window": 8192,
+        "max_output": None,
+        "input_modalities": ["text"],
+        "output_modalities": ["text"],
+        "tools": False,
+        "json_schema": True,
+        "deprecated": None,
+        "price": {
+            "input_usd_per_mtok": "0",
+            "output_usd_per_mtok": "0",
+            "cached_usd_per_mtok": "0",
+            "written_usd_per_mtok": "0",
+        },
+    },
 }
 JOB_EXAMPLE = {
     "id": JOB_ID,
@@ -235,7 +250,7 @@ Frames from it carry `stream_id`, `job_id` and `sequence_number`:
 - `job.queued`: `position`, `eta_ms`
 - `job.started`: `provider`, `model`, `attempt`
 - `chunk`: a chat.completion.chunk in `data`
-- `job.done`: `usage`, `cost_usd`, `finish_reason`
+- `job.done`: `usage`, `cost_usd`, `estimated` (whether they are an estimate), `finish_reason`
 - `error`: the four keys of an error in `error`, and `retry_after_s` where another try makes sense
 - `pong`
 

@@ -20,16 +20,10 @@ from gevent import socket
 from gevent.event import AsyncResult, Event
 
 from mesh import errors, store, wire
+from mesh.wire import RETRY_S, STALL_S, Refused
 
 T = TypeVar("T")
 log = structlog.get_logger()
-
-STALL_S = 5.0  # a reply that takes longer means that the connection is dead, or as good as
-RETRY_S = (0.02, 0.1, 0.3, 1.0)
-
-
-class Refused(Exception):
-    """Redis refused a command, in its own words."""
 
 
 class Connection:
@@ -73,11 +67,12 @@ class Connection:
 class _Owed:
     """A command and whoever waits for its reply."""
 
-    __slots__ = ("args", "reply", "since")
+    __slots__ = ("args", "reply", "sent", "since")
 
     def __init__(self, args: tuple[wire.Arg, ...], since: float) -> None:
         self.args = args
         self.since = since
+        self.sent = since
         self.reply = AsyncResult()
 
 
@@ -127,7 +122,8 @@ class Pipe:
                 continue
             began = time.monotonic()
             self._connection.socket.settimeout(None)
-            self._unsent.extendleft(reversed(self._owed))
+            # What its caller has given up is not said again: he was told that it failed.
+            self._unsent = deque(owed for owed in (*self._owed, *self._unsent) if not owed.reply.ready())
             self._owed.clear()
             writer = gevent.spawn(self._write, self._connection)
             try:
@@ -147,6 +143,9 @@ class Pipe:
             if self._unsent:
                 leaving = list(self._unsent)
                 self._unsent.clear()
+                now = time.monotonic()
+                for owed in leaving:
+                    owed.sent = now
                 self._owed.extend(leaving)
                 try:
                     connection.socket.sendall(b"".join([wire.pack(owed.args) for owed in leaving]))
@@ -178,7 +177,7 @@ class Pipe:
         while True:
             gevent.sleep(1.0)
             now = time.monotonic()
-            if self._connection is not None and self._owed and now - self._owed[0].since > STALL_S:
+            if self._connection is not None and self._owed and now - self._owed[0].sent > STALL_S:
                 self._connection.socket.close()
             for waiting in (self._owed, self._unsent):
                 # The reply of a given-up command may still come while the connection lives: keep its place in the

@@ -19,8 +19,9 @@ from gevent.queue import SimpleQueue
 
 from mesh import errors, events, store, wire
 from mesh.events import Event, Kind
-from mesh.job import State, Status, ending
+from mesh.job import Status, ending
 from mesh.seal import JobSeal
+from mesh.wire import Refused
 from web.pipe import Connection, Pipe
 
 log = structlog.get_logger()
@@ -28,9 +29,14 @@ log = structlog.get_logger()
 BEAT_S = 5.0
 SILENCE_S = 5.0  # after this a follower looks for itself
 _RETRY_S = 0.2
+_LEAVE_S = 1.0
 
 TICK_S = 0.5  # how exactly a follower keeps its times; one greenlet for all costs less than a timer for each
 _HEAL, _HUNG_UP, _STOPPING, _TICK = -1, -2, -3, -4  # numbers that no event has
+
+
+# number; of an end the length of its sealed head, otherwise None; what is sealed
+_Entry = tuple[int, int | None, bytes]
 
 
 class HungUp(Exception):
@@ -56,7 +62,10 @@ class Replies:
             for follower in list(followers):
                 follower.stopping()
         gevent.killall(self._greenlets)
-        self._pipe.do(store.door_leave(self.boot))
+        # With Redis away nobody hears it; the beat ends by itself.
+        leaving = gevent.spawn(self._pipe.do, store.door_leave(self.boot))
+        leaving.join(timeout=_LEAVE_S)
+        leaving.kill()
 
     def join(self, follower: Follower) -> None:
         self._followers.setdefault(follower.job_id.encode(), []).append(follower)
@@ -75,11 +84,14 @@ class Replies:
 
     def _beat(self) -> None:
         while True:
-            try:
-                self._pipe.do(store.door_beat(self.boot))
-            except errors.StoreUnavailable:
-                continue
+            self._say_beat()
             gevent.sleep(BEAT_S)
+
+    def _say_beat(self) -> None:
+        try:
+            self._pipe.do(store.door_beat(self.boot))
+        except (errors.StoreUnavailable, Refused) as error:
+            log.warning("beat_not_heard", why=str(error))
 
     def _read(self) -> None:
         while True:
@@ -88,7 +100,7 @@ class Replies:
                 try:
                     connection.socket.settimeout(store.BLOCK_S * 2)
                     # Redis may have lost our beat, and the channel entries: everybody looks for himself once.
-                    gevent.spawn(self._pipe.do, store.door_beat(self.boot))
+                    gevent.spawn(self._say_beat)
                     self._heal()
                     while True:
                         reply = connection.ask(store.replies(self.boot))
@@ -132,7 +144,7 @@ class Follower:
         self._replies = replies
         self._pipe = pipe
         self.seal = seal
-        self._queue: SimpleQueue[tuple[int, bool, bytes]] = SimpleQueue()
+        self._queue: SimpleQueue[_Entry] = SimpleQueue()
         self._ready: deque[tuple[int, Event]] = deque()
         self._listening = False  # somebody waits in `next`
         self._until = 0.0  # when `next` gives up
@@ -146,21 +158,21 @@ class Follower:
         self._replies.leave(self)
 
     def put(self, number: bytes, sealed: bytes) -> None:
-        last = number.endswith(b"!")
-        self._queue.put((int(number[:-1] if last else number), last, sealed))
+        head, mark, length = number.partition(b"!")
+        self._queue.put((int(head), int(length) if mark else None, sealed))
 
     def tick(self, now: float) -> None:
         if self._listening and (now >= self._until or now - self._heard >= SILENCE_S):
-            self._queue.put((_TICK, False, b""))
+            self._queue.put((_TICK, None, b""))
 
     def heal_soon(self) -> None:
-        self._queue.put((_HEAL, False, b""))
+        self._queue.put((_HEAL, None, b""))
 
     def hang_up(self) -> None:
-        self._queue.put((_HUNG_UP, False, b""))
+        self._queue.put((_HUNG_UP, None, b""))
 
     def stopping(self) -> None:
-        self._queue.put((_STOPPING, False, b""))
+        self._queue.put((_STOPPING, None, b""))
 
     def next(self, timeout_s: float) -> tuple[int, Event] | None:
         """The next event with its number; None when none came in that time.
@@ -175,10 +187,13 @@ class Follower:
         self._until = now + timeout_s
         while not self._ready:
             self._listening = True
-            number, last, sealed = self._queue.get()
+            number, end_length, sealed = self._queue.get()
             self._listening = False
             if number == self.cursor + 1 and sealed:
-                self._take(number, self.seal.open("end" if last else f"event:{number}", sealed))
+                if end_length is None:
+                    self._take(number, events.load(self.seal.open(f"event:{number}", sealed)))
+                else:
+                    self._take(number, open_end(self.seal, sealed[:end_length], sealed[end_length:]))
             elif number > self.cursor or number == _HEAL:
                 self._heal()
             elif number == _TICK:
@@ -203,13 +218,13 @@ class Follower:
                 return found[1]
         return None
 
-    def _take(self, number: int, data: bytes) -> None:
-        self._ready.append((number, events.load(data)))
+    def _take(self, number: int, event: Event) -> None:
+        self._ready.append((number, event))
         self.cursor = number
 
     def _heal(self) -> None:
         """Take what is missing from the job's log, and its end from its status."""
-        status = self._pipe.do(store.status(self.job_id, self.tenant))
+        status = self._pipe.do(store.status(self.job_id, self.tenant, result=True))
         if status is None:
             raise errors.NotFound(f"No job '{self.job_id}' is kept any more.", code="job_not_found")
         while self.cursor < status.seq:
@@ -219,18 +234,22 @@ class Follower:
                     raise errors.NotFound(
                         f"The events after {self.cursor} are no longer kept; the first is {number}.", code="events_gone"
                     )
-                self._take(number, self.seal.open(f"event:{number}", sealed))
+                self._take(number, events.load(self.seal.open(f"event:{number}", sealed)))
             if not page:
                 break
-        if status.state.ended and self.cursor == status.seq - 1:
-            self._ready.append((status.seq, end_of(status, self.seal)))
-            self.cursor = status.seq
+        if status.state.ended and self.cursor < status.seq:
+            if self.cursor < status.seq - 1:
+                raise errors.NotFound(f"The events after {self.cursor} are no longer kept.", code="events_gone")
+            self._take(status.seq, end_of(status, self.seal))
 
 
 def end_of(status: Status, seal: JobSeal) -> Event:
-    """The end event of an ended job, also of one that ended without a worker's word."""
+    """The end event of an ended job, also of one that ended without a worker's word.
+
+    Its body is the answer of a blocking request, where the status was read with the result.
+    """
     if status.end:
-        return events.load(seal.open("end", status.end))
+        return open_end(seal, status.end, b"" if status.spec.stream else status.result)
     error = ending(status.reason)
     head = {
         "state": status.state.value,
@@ -244,8 +263,12 @@ def end_of(status: Status, seal: JobSeal) -> Event:
     return Event(Kind.END, head)
 
 
+def open_end(seal: JobSeal, end: bytes, result: bytes) -> Event:
+    """An end event from its sealed head and the sealed answer, or no answer."""
+    event = events.load(seal.open("end", end))
+    return Event(event.kind, event.head, seal.open("result", result)) if result else event
+
+
 def result_of(status: Status, seal: JobSeal) -> bytes:
     """The whole answer of an ended job as JSON, or nothing."""
-    if status.result:
-        return seal.open("result", status.result)
-    return end_of(status, seal).body if status.state is State.DONE or status.end else b""
+    return seal.open("result", status.result) if status.result else b""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -80,7 +81,7 @@ def answer(door: Door, caller: Caller, parsed: Parsed, environ: dict[str, Any]) 
         return later(door, caller, parsed, key)
     meter = Meter(job_id := new_id())
     follower = door.follow(caller.tenant, job_id)
-    with Listener(door, follower, environ, keep=parsed.fields.disconnect == "continue") as listener:
+    with Listener(door, follower, environ, keep=_goes_on(parsed, key)) as listener:
         stream = parsed.body.get("stream") is True
         accepted = submit(
             door,
@@ -110,6 +111,11 @@ def _without(dropped: tuple[str, ...], answer: Answer) -> Answer:
     if dropped:
         answer.headers["x-gateway-dropped"] = in_header(", ".join(dropped))
     return answer
+
+
+def _goes_on(parsed: Parsed, idempotency_key: str) -> bool:
+    """Whether a hang-up leaves the job alone. Whoever names it by a key means to ask again."""
+    return parsed.fields.disconnect == "continue" or (bool(idempotency_key) and parsed.fields.disconnect is None)
 
 
 def _of_job(answer: Answer, job_id: str) -> Answer:
@@ -168,9 +174,10 @@ def _stream(listener: Listener, lines: sse.Lines) -> Answer:
 
 def _first(follower: Follower) -> tuple[int, Event] | None:
     """The first delta or the end, if one comes soon. What only says that a worker has begun decides nothing."""
+    until = time.monotonic() + HOLD_S
     found = follower.next(HOLD_S)
     while found is not None and found[1].kind is Kind.STARTED:
-        found = follower.next(HOLD_S)
+        found = follower.next(max(0.0, until - time.monotonic()))
     return found
 
 

@@ -7,6 +7,7 @@ usage is held back until the job's end, because it also tells what the job cost.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import orjson
 
@@ -31,6 +32,7 @@ class Lines:
         self._spec = spec
         self._meter = meter
         self._usage_chunk: tuple[int, bytes] | None = None
+        self._last_chunk = b""
 
     def write(self, number: int, event: Event) -> bytes:
         """The bytes for one event; empty for one that this stream does not show."""
@@ -38,6 +40,7 @@ class Lines:
             if is_usage(event.body):
                 self._usage_chunk = (number, event.body)
                 return b""
+            self._last_chunk = event.body
             return b"%b%d\ndata: %b\n\n" % (self._id, number, event.body)
         if event.kind is Kind.END:
             return self._end(number, event)
@@ -47,13 +50,21 @@ class Lines:
         end = b"%b%d\n%b" % (self._id, number, DONE)
         if "error" in event.head:
             return b"%b%d\ndata: %b\n\n%b" % (self._id, number, shown.body(errors.load(event.head["error"])), end)
-        if self._spec.stream and self._spec.include_usage and self._usage_chunk is not None:
-            at, body = self._usage_chunk
-            chunk = orjson.loads(body) | {"gateway": self._meter.facts(event.head)}
+        if self._spec.include_usage and (self._usage_chunk or self._last_chunk):
+            at, chunk = self._with_usage(number, event)
             return b"%b%d\ndata: %b\n\n%b" % (self._id, at, orjson.dumps(chunk), end)
         if not self._spec.stream and event.body:
             return b"%b%d\ndata: %b\n\n%b" % (self._id, number, event.body, end)
         return end
+
+    def _with_usage(self, number: int, end: Event) -> tuple[int, dict[str, Any]]:
+        """The last chunk and its number; where the provider reported no usage, what the gateway knows of it."""
+        if self._usage_chunk is not None:
+            number, body = self._usage_chunk
+            chunk = orjson.loads(body)
+        else:
+            chunk = orjson.loads(self._last_chunk) | {"choices": [], "usage": end.head.get("usage")}
+        return number, chunk | {"gateway": self._meter.facts(end.head)}
 
 
 def answer(written: Iterator[bytes], job_id: str) -> Answer:

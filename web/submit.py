@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import orjson
 
@@ -13,11 +15,12 @@ from guardrails.guard import Action
 from mesh import errors, store
 from mesh.job import Endpoint, Hold, Spec, Submission
 from mesh.seal import JobSeal
+from mesh.wire import Refused
 from routing import prices
 from routing.choose import Wish
+from routing.prices import DEFAULT_ANSWER_TOKENS, Most
 from web.auth import Caller
 from web.door import Door
-from web.pipe import Refused
 from web.requests import CHAT, COMPLETIONS, EMBEDDINGS, Parsed
 
 ENDPOINTS: dict[str, Endpoint] = {CHAT: "chat.completions", COMPLETIONS: "completions", EMBEDDINGS: "embeddings"}
@@ -61,8 +64,8 @@ def submit(
     verdict = door.guard.judge_request(parsed.body)
     if verdict.action is Action.BLOCK:
         raise errors.ContentBlocked(f"The request was refused by the content policy ({verdict.category}).")
-    job = _submission(door, caller, parsed, job_id, seal, wait, idempotency_key)
-    outcome = _send(door, job, parsed, seal)
+    job, sealed = _submission(door, caller, parsed, job_id, seal, wait, idempotency_key)
+    outcome = _send(door, job, sealed)
     match outcome.outcome:
         case "queued":
             eta_ms = outcome.gap_ms * (outcome.waiting + 1)
@@ -94,7 +97,7 @@ def _retry_after_s(door: Door, job: Submission) -> float:
     return min(60.0, max(1.0, door.waits_ms.get(job.lane.name, 0) / 1000))
 
 
-def _send(door: Door, job: Submission, parsed: Parsed, seal: JobSeal) -> store.Submitted:
+def _send(door: Door, job: Submission, sealed: bytes) -> store.Submitted:
     limits = door.config
     call = store.submit(
         job,
@@ -105,7 +108,6 @@ def _send(door: Door, job: Submission, parsed: Parsed, seal: JobSeal) -> store.S
     try:
         if not job.large:
             return door.pipe.do(call)
-        sealed = seal.seal("request", orjson.dumps(parsed.body))
         for _ in range(_MOST_TRIES):
             door.freight.do(store.put_request(job.id, sealed))
             outcome = door.pipe.do(call)
@@ -120,11 +122,13 @@ def _send(door: Door, job: Submission, parsed: Parsed, seal: JobSeal) -> store.S
 
 def _submission(
     door: Door, caller: Caller, parsed: Parsed, job_id: str, seal: JobSeal, wait: Wait, idempotency_key: str
-) -> Submission:
-    config, fields, body = door.config, parsed.fields, parsed.body
+) -> tuple[Submission, bytes]:
+    """The job, and its sealed request."""
+    config, fields = door.config, parsed.fields
+    body = _bounded(parsed)
     private = caller.private or fields.private is True
     request = orjson.dumps(body)
-    max_tokens = body.get("max_completion_tokens") or body.get("max_tokens")
+    most = Most(len(request), _most_tokens(body), answers=max(_count(body, "n"), _count(body, "best_of"), 1))
     targets = door.router.route(
         Wish(
             model=body["model"],
@@ -132,8 +136,7 @@ def _submission(
             fallbacks=fields.fallbacks or (),
             private=private,
             max_cost_usd=fields.max_cost,
-            prompt_chars=len(request),
-            max_tokens=max_tokens,
+            most=most,
         )
     )
     stream = body.get("stream") is True
@@ -149,13 +152,15 @@ def _submission(
     priority = fields.priority or ("batch" if later else "interactive")
     default_ms = config.requests.async_timeout_ms if later else config.requests.timeout_ms
     large = len(request) > store.LARGE_BYTES
-    reserved = door.router.prices.ceiling_usd(targets[0], len(request), max_tokens)
-    return Submission(
+    sealed = seal.seal("request", request)
+    told = orjson.dumps([parsed.endpoint, dataclasses.asdict(fields)], default=str)
+    reserved = door.router.prices.ceiling_usd(targets[0], most)
+    job = Submission(
         id=job_id,
         tenant=caller.tenant,
         key=caller.key_id,
         spec=spec,
-        request=b"" if large else seal.seal("request", request),
+        request=b"" if large else sealed,
         large=large,
         timeout_ms=fields.timeout_ms or default_ms,
         retention_ms=1000 * (config.retention.async_s if later else config.retention.blocking_s),
@@ -164,9 +169,28 @@ def _submission(
         private=private,
         reserved_usd="" if reserved is None else prices.plain(reserved),
         idempotency_key=hashlib.sha256(idempotency_key.encode()).hexdigest()[:32] if idempotency_key else "",
-        fingerprint=hashlib.sha256(parsed.endpoint.encode() + request).hexdigest()[:32] if idempotency_key else "",
+        fingerprint=door.sealer.fingerprint(caller.tenant, told + request) if idempotency_key else "",
         holds=(_share(door, caller, targets[0].provider, priority),),
     )
+    return job, sealed
+
+
+def _count(body: Mapping[str, Any], name: str) -> int:
+    """A parameter that is a number where the endpoint knows it; elsewhere it was passed on unread."""
+    value = body.get(name)
+    return value if type(value) is int else 0
+
+
+def _most_tokens(body: Mapping[str, Any]) -> int:
+    return _count(body, "max_completion_tokens") or _count(body, "max_tokens")
+
+
+def _bounded(parsed: Parsed) -> dict[str, Any]:
+    """The body; whoever names a price without a length gets the length that the price was reckoned with."""
+    if parsed.fields.max_cost is None or parsed.endpoint == EMBEDDINGS or _most_tokens(parsed.body):
+        return parsed.body
+    name = "max_completion_tokens" if parsed.endpoint == CHAT else "max_tokens"
+    return parsed.body | {name: DEFAULT_ANSWER_TOKENS}
 
 
 def _share(door: Door, caller: Caller, provider: str, priority: str) -> Hold:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from socket import MSG_DONTWAIT
 from typing import Any
 
 import gevent
@@ -24,6 +25,7 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from mesh.errors import RequestError
 
+_UNREAD_S = 60.0
 _LAST_WORDS_S = 5.0  # of the grace, kept for telling those who still wait
 _STATUSES = {LimitRequestLine: b"414 URI Too Long", LimitRequestHeaders: b"431 Request Header Fields Too Large"}
 _OUR_OWN = (InvalidResponseHeader, InvalidResponseHeaderName)
@@ -37,9 +39,14 @@ class _Socket(socket.socket):
     """A client's socket that asks the kernel for its buffer's size only when that is full, not at every chunk."""
 
     def sendall(self, data: Any, flags: int = 0) -> None:
-        sent = self.send(data, flags)
+        try:
+            sent = self._sock.send(data, flags | MSG_DONTWAIT)
+        except BlockingIOError:
+            sent = 0
         if sent < len(data):
-            super().sendall(memoryview(data)[sent:], flags)
+            # One that does not read must not hold its request for ever.
+            with gevent.Timeout(_UNREAD_S, TimeoutError("the client does not read")):
+                super().sendall(memoryview(data)[sent:], flags)
 
 
 class DoorWorker(GeventWorker):

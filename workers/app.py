@@ -57,7 +57,7 @@ class MeshThread:
         self._ready = threading.Event()
         self._stop: asyncio.Event | None = None
         self._thread = threading.Thread(target=self._run, name="mesh")
-        self._asked_to_stop = False
+        self._ended = False
 
     def start(self) -> None:
         self._thread.start()
@@ -67,12 +67,12 @@ class MeshThread:
         try:
             asyncio.set_event_loop(self._loop)
             self._loop.run_until_complete(self._main())
-        except BaseException:
-            log.critical("mesh_died", exc_info=True)
+        except BaseException as error:
+            log.critical("mesh_died", why=repr(error), frames=logs.frames(error))
             raise
         finally:
             self._ready.set()
-            if not self._asked_to_stop:
+            if not self._ended:
                 # A worker without its loop looks alive and does nothing: end the process, others take its jobs.
                 os._exit(70)
 
@@ -82,6 +82,7 @@ class MeshThread:
         async with self._consumer.open():
             self._ready.set()
             await self._stop.wait()
+        self._ended = True
 
     def stop_claiming(self) -> None:
         if self._consumer is not None:
@@ -91,7 +92,6 @@ class MeshThread:
         """Drain and end; returns when nothing of ours runs any more."""
         if not self._thread.is_alive() or self._consumer is None or self._stop is None:
             return
-        self._asked_to_stop = True
         self._call(self._consumer.drain(self._environment.grace_s))
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()

@@ -19,10 +19,14 @@ import structlog
 from guardrails.guard import Guard
 from mesh import lanes, store, wire
 from mesh.job import Claim
+from mesh.logs import frames
 from mesh.seal import Sealer
 from mesh.settings import Config, Environment
+from mesh.wire import Refused
 from routing.prices import PriceList
-from workers.pipe import Pipe, Refused, ask, open_streams
+from workers import images
+from workers.fetch import Fetcher
+from workers.pipe import Pipe, ask, open_streams
 from workers.pipeline import Attempt, Tools
 from workers.providers import Provider, open_provider
 from workers.publisher import Outbox
@@ -41,7 +45,8 @@ class Role:
     """What this worker was started for, by the queues it was given."""
 
     providers: tuple[str, ...]  # whose lanes it claims from
-    system: bool  # reaps
+    stock: tuple[str, ...]  # whose jobs Celery itself hands to it
+    system: bool  # reaps, and fetches images
 
 
 @dataclass(slots=True)
@@ -51,16 +56,18 @@ class _Held:
 
 
 class Consumer:
-    def __init__(self, environment: Environment, config: Config, role: Role) -> None:
+    def __init__(self, environment: Environment, config: Config, role: Role, fetcher: Fetcher) -> None:
         self.boot = f"worker-{secrets.token_hex(8)}"
         self._environment = environment
         self._config = config
         self._role = role
+        self._fetcher = fetcher
         self._address = wire.Address.parse(environment.redis_url)
         self._pipe = Pipe(self._address, self.boot)
         self._freight = Pipe(self._address, f"{self.boot}-freight")
         self._held: dict[str, _Held] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._fetches: set[asyncio.Task[None]] = set()
         self._claiming = asyncio.Event()
         self._freed = asyncio.Event()
         self._rung = asyncio.Event()
@@ -71,8 +78,7 @@ class Consumer:
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """Everything that runs beside the jobs, for as long as the context lasts."""
-        live = self._environment.live(self._config)
-        served = self._role.providers or tuple(live)
+        served = [name for name in (*self._role.providers, *self._role.stock) if name in self._config.providers]
         self._providers = {
             name: open_provider(name, self._config.providers[name], self._environment.slots) for name in served
         }
@@ -83,7 +89,8 @@ class Consumer:
             sealer=Sealer(self._environment.masters("seal")),
             providers=self._providers,
             guard=Guard(),
-            prices=PriceList(name for name, provider in self._config.providers.items() if provider.private),
+            images=images.Images(self._freight, self._config.fetch),
+            prices=PriceList(self._config),
             limits=self._config.lanes,
         )
         self._claiming.set()
@@ -110,27 +117,41 @@ class Consumer:
     async def drain(self, grace_s: float) -> None:
         """Let what runs end within `grace_s`; then give back what has said nothing, and cut off the rest."""
         self.stop_claiming()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace_s)
+        if running := self._tasks | self._fetches:
+            await asyncio.wait(running, timeout=grace_s)
         for held in list(self._held.values()):
             held.attempt.stop("shutdown")
+        for fetch in self._fetches:
+            fetch.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=10.0)
 
     async def take(self, job_id: str) -> None:
         """Do the one job that a stock Celery worker was handed, if it is to be had."""
         private = [name for name, provider in self._config.providers.items() if provider.private]
+        asked_s = asyncio.get_running_loop().time()
         claim = await self._pipe.do(
             store.take(self.boot, job_id, private, max_attempts=self._config.lanes.max_attempts)
         )
         if isinstance(claim, Claim):
-            await self._begin(claim)
+            await self._begin(claim, asked_s)
 
-    def _begin(self, claim: Claim) -> asyncio.Task[None]:
+    async def fetch(self, fetch_id: str) -> None:
+        """Fetch the image that a Celery message named, if anybody still waits for it."""
+        assert self._tools is not None
+        work = asyncio.ensure_future(images.answer(self._freight, self._tools.sealer, self._fetcher, fetch_id))
+        self._fetches.add(work)
+        work.add_done_callback(self._fetches.discard)
+        await work
+
+    def _begin(self, claim: Claim, asked_s: float) -> asyncio.Task[None]:
+        """
+        asked_s: when the claim was asked for, by the loop's clock; its lease began no earlier.
+        """
         assert self._tools is not None
         attempt = Attempt(claim, self._tools)
         loop = asyncio.get_running_loop()
-        self._held[claim.id] = _Held(attempt, loop.time())
+        self._held[claim.id] = _Held(attempt, asked_s)
         task = loop.create_task(attempt.run())
         self._tasks.add(task)
         task.add_done_callback(lambda done: self._ended(done, attempt))
@@ -143,7 +164,7 @@ class Consumer:
             del self._held[attempt.claim.id]
         self._freed.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("attempt_broke", job=attempt.claim.id, why=repr(error))
+            log.error("attempt_broke", job=attempt.claim.id, why=type(error).__name__, frames=frames(error))
 
     async def _claim(self) -> None:
         served = [(name, self._config.providers[name].private) for name in self._role.providers]
@@ -157,6 +178,7 @@ class Consumer:
                 continue
             number += 1
             self._rung.clear()
+            asked_s = asyncio.get_running_loop().time()
             try:
                 claimed = await self._pipe.do(
                     store.claim(self.boot, number, free, turn, served, max_attempts=self._config.lanes.max_attempts)
@@ -167,7 +189,7 @@ class Consumer:
                 continue
             turn = claimed.turn
             for claim in claimed.jobs:
-                self._begin(claim)
+                self._begin(claim, asked_s)
             if len(claimed.jobs) < free:
                 for _, armed in self._armed:
                     armed.set()
@@ -266,18 +288,20 @@ class Consumer:
         while True:
             for name, provider in self._providers.items():
                 try:
-                    models = await provider.models()
+                    await self._pipe.do(store.set_models(name, await provider.models()))
                 except Exception as error:  # noqa: BLE001  # a list for show must not take the worker down
-                    log.info("models_unknown", provider=name, why=str(error))
-                else:
-                    await self._pipe.do(store.set_models(name, models))
+                    log.info("models_unknown", provider=name, why=type(error).__name__)
             await asyncio.sleep(MODELS_S)
 
 
 def role_of(queues: Sequence[str]) -> Role:
-    """What a worker with these Celery queues is for: `tasks.<provider>` claims from that provider's lanes, `system`
-    reaps."""
+    """What a worker with these Celery queues is for.
+
+    `tasks.<provider>` claims from that provider's lanes, `system` reaps, and a lane's own name makes a stock worker.
+    """
+    own = {"system", *(queue for queue in queues if queue.startswith("tasks."))}
     return Role(
         providers=tuple(queue.removeprefix("tasks.") for queue in queues if queue.startswith("tasks.")),
+        stock=tuple(dict.fromkeys(lanes.named(queue).provider for queue in queues if queue not in own)),
         system="system" in queues,
     )

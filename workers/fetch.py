@@ -122,9 +122,9 @@ def checked(text: str, hosts: Sequence[str]) -> URL:
         host, port = (url.raw_host or "").lower(), url.port
     except ValueError as error:
         raise RequestError("The URL cannot be read.") from error
-    if url.scheme != "https" or port != HTTPS_PORT:
+    if text[:8].lower() != "https://" or url.scheme != "https" or port != HTTPS_PORT:
         raise RequestError(f"Only https URLs on port {HTTPS_PORT} are fetched.")
-    if "@" in url.raw_authority:
+    if "@" in re.split("[/?#]", text[8:], maxsplit=1)[0]:  # an empty user too, which the parser forgets
         raise RequestError("A URL with a user or password is not fetched.")
     if not _NAME.fullmatch(host) or host.rpartition(".")[2] in _INNER_LABELS:
         raise RequestError("The URL's host must be the full name of a host on the internet, not an address.")

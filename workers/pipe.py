@@ -18,16 +18,10 @@ import hiredis
 import structlog
 
 from mesh import store, wire
+from mesh.wire import RETRY_S, STALL_S, Refused
 
 T = TypeVar("T")
 log = structlog.get_logger()
-
-STALL_S = 5.0  # a reply that takes longer means that the connection is dead, or as good as
-RETRY_S = (0.02, 0.1, 0.3, 1.0)
-
-
-class Refused(Exception):
-    """Redis refused a command, in its own words."""
 
 
 async def open_streams(address: wire.Address, name: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -131,12 +125,6 @@ class Pipe:
             self._flushing = True
             loop.call_soon(self._flush)
         return call.read(await reply)
-
-    @property
-    def silent_s(self) -> float:
-        """How long the oldest unanswered command has waited."""
-        first = self._owed[0] if self._owed else self._unsent[0] if self._unsent else None
-        return asyncio.get_running_loop().time() - first.since if first else 0.0
 
     def _flush(self) -> None:
         self._flushing = False

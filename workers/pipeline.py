@@ -19,24 +19,30 @@ from mesh import errors, store
 from mesh.errors import Again, GatewayError
 from mesh.events import Event, Kind, delta
 from mesh.job import Claim, Spec, State
+from mesh.logs import frames
 from mesh.seal import JobSeal, SealBroken, Sealer
 from mesh.settings import LaneLimits
+from mesh.wire import Refused
 from routing import prices
 from routing.prices import PriceList
+from workers import estimate
 from workers.assembly import Assembly
-from workers.pipe import Pipe, Refused
-from workers.providers import Call, Provider
+from workers.images import Images
+from workers.pipe import Pipe
+from workers.providers import Call, Provider, Tally
 from workers.publisher import Outbox, Publisher
 
 log = structlog.get_logger()
 
 
-# Why a job that runs is stopped, and what it becomes. "lost" and "shutdown" are not here: they are the mesh's own
-# business.
+# Why a job that runs is stopped, and what it becomes; any other reason is a wish to cancel. "lost" is not here: then it
+# is somebody else's.
 _STOPS: Mapping[str, tuple[State, type[GatewayError], str]] = {
     "deadline": (State.EXPIRED, errors.DeadlineExceeded, "The job's deadline passed before it was done."),
     "shutdown": (State.FAILED, errors.Stopping, "The worker was shut down before the answer was complete."),
 }
+_RELEASED = ("ok", "already", "lost")  # what release answers when nothing is left to do here
+_HEAD = ("id", "object", "created", "model", "provider")  # what every chunk bears
 _CANCELLED = (State.CANCELLED, errors.Cancelled, "The job was cancelled.")
 
 
@@ -50,6 +56,7 @@ class Tools:
     sealer: Sealer
     providers: Mapping[str, Provider]
     guard: Guard
+    images: Images
     prices: PriceList
     limits: LaneLimits
 
@@ -67,7 +74,10 @@ class Attempt:
         self._publisher = Publisher(claim, self._seal, tools.outbox, self.stop)
         self._assembly = Assembly()
         self._answer: dict[str, Any] | None = None
+        self._call: Call | None = None
+        self._tally = Tally()
         self._usage: dict[str, Any] | None = None
+        self._estimated = False  # the usage is our count and not the provider's
         self._dropped: tuple[str, ...] = ()
         self._began = time.monotonic()
         self._first_s: float | None = None  # from the beginning to the first token
@@ -99,19 +109,27 @@ class Attempt:
                 raise
         except GatewayError as raised:
             error = raised
-        except Exception as raised:  # the caller waits: whatever broke, the job must end
-            log.error("job_broke", job=self.claim.id, why=repr(raised), exc_info=True)
-            error = GatewayError("The gateway failed at this request; its log has the reason.")
+        except Exception as raised:  # noqa: BLE001  # the caller waits: whatever broke, the job must end
+            error = self._broke(raised)
         finally:
             self._ending = True
             timer.cancel()
         await self._publisher.drained()
-        if self.stopped:
-            await self._end_stopped()
-        elif error is not None:
-            await self._end_failed(error)
-        else:
-            await self._end(State.DONE, None)
+        try:
+            if self.stopped:
+                await self._end_stopped(self.stopped)
+            elif error is not None:
+                await self._end_failed(error)
+            else:
+                await self._end(State.DONE, None)
+        except Exception as raised:  # noqa: BLE001  # an answer of a shape that nobody thought of
+            self._answer = self._usage = None
+            error = self._broke(raised)
+            await self._end(State.FAILED, error, why=error.code)
+
+    def _broke(self, raised: Exception) -> GatewayError:
+        log.error("job_broke", job=self.claim.id, why=type(raised).__name__, frames=frames(raised))
+        return GatewayError("The gateway failed at this request; its log has the reason.")
 
     async def _request(self) -> dict[str, Any]:
         sealed: bytes = self.claim.request
@@ -134,11 +152,14 @@ class Attempt:
         provider = self._tools.providers.get(target.provider)
         if provider is None:
             raise errors.ProviderUnavailable(f"This worker does not serve the provider '{target.provider}'.")
-        call = Call(
+        body = await self._tools.images.inline(
+            self.claim, self._seal, await self._request(), takes_urls=provider.takes_image_urls
+        )
+        call = self._call = Call(
             endpoint=spec.endpoint,
             model=target.model,
             public_model=spec.model,
-            body=await self._request(),
+            body=body,
             answer_id=f"{target.provider}-{self.claim.id.removeprefix('job-')}",
             created=spec.created_unix_s,
         )
@@ -148,13 +169,15 @@ class Attempt:
                 await self._stream(provider, call)
             else:
                 answer = await provider.answer(call)
-                self._answer, self._usage, self._dropped = answer.body, answer.usage, answer.dropped
+                self._usage, self._dropped = answer.usage, answer.dropped
                 self._judge(answer.body)
+                self._answer = answer.body  # only once it may be seen
         finally:
             self._provider_s = time.monotonic() - self._began
 
     async def _stream(self, provider: Provider, call: Call) -> None:
-        async with contextlib.aclosing(provider.stream(call)) as chunks:
+        chunk: dict[str, Any] = {}
+        async with contextlib.aclosing(provider.stream(call, self._tally)) as chunks:
             async for chunk in chunks:
                 if self._first_s is None:
                     self._first_s = time.monotonic() - self._began
@@ -165,23 +188,43 @@ class Attempt:
                     self._usage = chunk["usage"]
                 await self._publisher.add(delta(orjson.dumps(chunk)))
         self._answer = self._assembly.answer()
+        if self._usage is None:
+            self._count()
+            last = {name: chunk[name] for name in _HEAD} | {"choices": [], "usage": self._usage}
+            await self._publisher.add(delta(orjson.dumps(last)))
+
+    def _count(self) -> None:
+        """Where the provider reported no usage, or had not yet: what has come is billed all the same."""
+        if self._usage is not None or self._call is None:
+            return
+        self._usage = self._tally.usage()
+        known = self._tally.prompt()
+        if self._usage is None and (self._answer or known):
+            self._usage = estimate.usage(self._call.endpoint, self._call.body, self._answer or {}, known)
+            self._estimated = True
+        if self._usage is not None and self._answer:
+            self._answer["usage"] = self._usage
+            if self._estimated:
+                self._answer["gateway"] = {"estimated": True}
 
     def _judge(self, body: dict[str, Any]) -> None:
         if self._tools.guard.judge_answer(body).action is Action.BLOCK:
             raise errors.ContentBlocked("The answer was withheld by the gateway's content policy.")
 
-    async def _end_stopped(self) -> None:
-        if self.stopped == "lost":
+    async def _end_stopped(self, why: str) -> None:
+        if why == "lost":
             log.warning("lease_lost", job=self.claim.id, fence=self.claim.fence)
             return
-        if self.stopped == "shutdown" and not self.said:
-            await self._release(self.claim.spec, why="shutdown", refund=True)
-            return
-        state, kind, message = _STOPS.get(self.stopped, _CANCELLED)
+        if why == "shutdown" and not self.said:
+            word = await self._release(self.claim.spec, why="shutdown", refund=True)
+            if word in _RELEASED:
+                return
+            why = word
+        state, kind, message = _STOPS.get(why, _CANCELLED)
         if self.claim.spec.stream:
             self._answer = self._assembly.answer()
             self._usage = self._usage or self._assembly.usage
-        await self._end(state, kind(message), why=self.stopped)
+        await self._end(state, kind(message), why=why)
 
     async def _end_failed(self, error: GatewayError) -> None:
         onward = None if self.said else self._next_try(error)
@@ -192,8 +235,8 @@ class Attempt:
             return
         spec, delay_ms = onward
         word = await self._release(spec, why=error.code, delay_ms=delay_ms, error=error)
-        if word == "stopped":
-            await self._end(State.CANCELLED, errors.Cancelled("The job was cancelled."), why="cancelled")
+        if word not in _RELEASED:
+            await self._end_stopped(word)
 
     def _next_try(self, error: GatewayError) -> tuple[Spec, int] | None:
         """Where and after how many milliseconds to try again, or None."""
@@ -232,9 +275,12 @@ class Attempt:
             record["error"] = error.code
         if cost is not None:
             record["cost_usd"] = cost
+            if self._estimated:
+                record["estimated"] = True
         return record
 
     async def _end(self, state: State, error: GatewayError | None, why: str = "") -> None:
+        self._count()
         target = self.claim.spec.target
         usd = self._tools.prices.cost_usd(target, self._usage) if self._usage else None
         cost = "" if usd is None else prices.plain(usd)
@@ -251,14 +297,15 @@ class Attempt:
         choices = (self._answer or {}).get("choices")
         if choices:
             head["finish_reason"] = choices[0]["finish_reason"]
+        if self._estimated:
+            head["estimated"] = True
         if self._dropped:
             head["dropped"] = self._dropped
         if error is not None:
             head["error"] = errors.dump(error)
         body = orjson.dumps(self._answer) if self._answer else b""
-        streamed = self.claim.spec.stream
-        end = self._seal.seal("end", Event(Kind.END, head, b"" if streamed else body).dump())
-        result = self._seal.seal("result", body) if streamed and body else b""
+        end = self._seal.seal("end", Event(Kind.END, head).dump())
+        result = self._seal.seal("result", body) if body else b""
         outcome = "done" if state is State.DONE else state.value
         word = await self._last_word(
             store.finish(
@@ -268,7 +315,7 @@ class Attempt:
                 end=end,
                 result=result,
                 attempt=orjson.dumps(self._record(outcome, error, cost or None)),
-                usage=orjson.dumps(self._usage) if self._usage else b"",
+                usage=self._told_usage(),
                 cost_usd=cost,
                 reason=why,
                 last=self._publisher.last,
@@ -276,6 +323,12 @@ class Attempt:
         )
         if word == "lost":
             log.warning("answer_refused", job=self.claim.id, fence=self.claim.fence, why="another worker holds the job")
+
+    def _told_usage(self) -> bytes:
+        """For the job and the ledger, where an estimate says that it is one."""
+        if not self._usage:
+            return b""
+        return orjson.dumps(self._usage | {"estimated": True} if self._estimated else self._usage)
 
     async def _last_word(self, call: store.Call[str]) -> str:
         try:

@@ -15,7 +15,8 @@ from mesh import store
 from mesh.events import Event, Kind
 from mesh.job import Claim
 from mesh.seal import JobSeal
-from workers.pipe import Pipe, Refused
+from mesh.wire import Refused
+from workers.pipe import Pipe
 
 log = structlog.get_logger()
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import structlog
 
 from mesh import store
-from workers.pipe import Pipe, Refused
+from mesh.wire import Refused
+from workers.pipe import Pipe
 
 log = structlog.get_logger()
 

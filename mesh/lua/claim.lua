@@ -3,7 +3,7 @@
 -- Pop messages and lease their jobs in one step. The interactive lanes come first, but of every 20 jobs one is a batch job where
 -- there is any. A repeated call number is answered with the same jobs. A message whose job is not waiting is dropped.
 -- KEYS  <lane> list · waiting:<lane> · running:<lane> zset (score = end of the lease) · job:<id> · claimed:<boot> hash · pace:<lane>
--- Reply {turn, row …}; row = {id, fence, attempt, seq, left ms, waited ms, lane, tenant, spec, request, large, stop}
+-- Reply {turn, row …}; row = {id, fence, attempt, seq, left ms, waited ms, lane, tenant, spec, request, large, stop, private}
 -- include base
 -- include message
 -- include log
@@ -21,7 +21,11 @@ if last[1] == call then
   reply[1] = tonumber(last[3])
   for id in last[2]:gmatch('%S+') do
     local held = redis.call('HMGET', P .. 'job:' .. id, 'state', 'owner')
-    if held[1] == 'running' and held[2] == boot then reply[#reply + 1] = row(id, now) end
+    if held[1] == 'running' and held[2] == boot then
+      local again = row(id, now)
+      redis.call('ZADD', P .. 'running:' .. again[7], now + lease_ms, id)
+      reply[#reply + 1] = again
+    end
   end
   return reply
 end
@@ -37,7 +41,7 @@ local function drain(lane, private, most)
     for _, message in ipairs(messages) do
       looked = looked + 1
       local id = read_message(message)
-      local claimed = id and lease(id, boot, max_attempts, private, now)
+      local claimed = id and lease(id, boot, max_attempts, lane, private, now)
       if claimed then
         taken = taken + 1
         ids[#ids + 1] = id

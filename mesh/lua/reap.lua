@@ -95,7 +95,10 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'jobs:open', '-inf', now, '
   elseif job.state == 'running' then
     -- Its worker keeps the deadline by itself; this is for one that does not. Look again in 5 s.
     redis.call('ZADD', P .. 'jobs:open', now + 5000, id)
-    if not job.stop then
+    if not redis.call('ZSCORE', P .. 'running:' .. job.lane, id) then
+      close(id, job, 'expired', now, { reason = 'deadline', attempt = unknown_attempt(job), cost = job.reserved })
+      overdue = overdue + 1
+    elseif not job.stop then
       redis.call('HSET', P .. 'job:' .. id, 'stop', 'deadline')
       redis.call('RPUSH', P .. 'control:' .. job.owner, id .. ' deadline')
       redis.call('PEXPIRE', P .. 'control:' .. job.owner, 60000)

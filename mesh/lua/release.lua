@@ -3,7 +3,7 @@
 -- Give a job back: at once to the end of a lane (perhaps another target's), or after a delay. refund: the attempt does not count,
 -- because nothing was sent.
 -- KEYS  job:<id> · running:<lane> · waiting:<lane> · <lane> list · jobs:due zset (score = when)
--- Reply "ok" | "already" | "lost" | "stopped" it was asked to stop: finish it instead
+-- Reply "ok" | "already" | "lost" | why the job should stop: finish it instead
 -- include base
 -- include ring
 -- include job
@@ -12,7 +12,7 @@ local key = P .. 'job:' .. id
 local job = read_job(id)
 if not job or job.fence ~= fence then return 'lost' end
 if job.state ~= 'running' then return (job.state == 'queued' or job.state == 'parked') and 'already' or 'lost' end
-if job.stop then return 'stopped' end
+if job.stop then return job.stop end
 local now = now_ms()
 redis.call('ZREM', P .. 'running:' .. job.lane, id)
 redis.call('HDEL', key, 'owner')

@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- status(id, tenant)
+-- status(id, tenant, with the result 0|1)
 -- Everything a caller may ask of a job.
 -- KEYS  job:<id> · waiting:<lane> · pace:<lane>
 -- Reply nil no such job of this tenant | {position or nil, ms between two jobs of the lane or nil, {field, value …}}
@@ -9,7 +9,8 @@ local key = P .. 'job:' .. ARGV[1]
 local head = redis.call('HMGET', key, 'tenant', 'state', 'lane')
 if not head[1] or head[1] ~= ARGV[2] then return nil end
 local names = { 'state', 'lane', 'endpoint', 'provider', 'model', 'spec', 'attempt', 'attempts', 'created', 'deadline',
-  'ended', 'timeline', 'end', 'result', 'reason', 'usage', 'cost', 'stop', 'private' }
+  'ended', 'timeline', 'end', 'reason', 'usage', 'cost', 'stop', 'private' }
+if ARGV[3] == '1' then names[#names + 1] = 'result' end
 local values = redis.call('HMGET', key, unpack(names))
 local fields = {}
 for i, name in ipairs(names) do

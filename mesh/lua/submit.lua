@@ -19,12 +19,13 @@ if idem ~= '' then
   local held = redis.call('GET', P .. 'idem:' .. tenant .. ':' .. idem)
   if held then
     local other, seen = held:match('^(%S+) (%S+)$')
-    return { seen == fingerprint and 'same' or 'conflict', other }
+    -- A key outlives a job that is no longer kept: then it is free again.
+    if redis.call('EXISTS', P .. 'job:' .. other) == 1 then return { seen == fingerprint and 'same' or 'conflict', other } end
   end
 end
 local waiting = redis.call('ZCARD', P .. 'waiting:' .. lane)
 if waiting >= limit then return { 'full', waiting } end
-if large == '1' and redis.call('PERSIST', P .. 'request:' .. id) == 0 then return { 'missing' } end
+if large == '1' and redis.call('EXISTS', P .. 'request:' .. id) == 0 then return { 'missing' } end
 local kept = ''
 for i = 1, holds do
   local at = 9 + i * 3
@@ -35,12 +36,17 @@ for i = 1, holds do
   end
   kept = kept .. ARGV[at] .. ' ' .. ARGV[at + 1] .. '\n'
 end
+if large == '1' then redis.call('PERSIST', P .. 'request:' .. id) end
 local now = now_ms()
 if idem ~= '' then redis.call('SET', P .. 'idem:' .. tenant .. ':' .. idem, id .. ' ' .. fingerprint, 'PX', idem_ms) end
 redis.call('HSET', key, 'state', 'queued', 'lane', lane, 'tenant', tenant, 'fence', 0, 'attempt', 0, 'created', now, 'rung', now,
   'deadline', now + timeout_ms, 'holds', kept, 'large', large, 'timeline', stamp('', now, 'queued', lane), unpack(ARGV, 12 + holds * 3))
 redis.call('ZADD', P .. 'jobs:open', now + timeout_ms, id)
 redis.call('ZADD', P .. 'tenant:' .. tenant, now, id)
--- The tenant's list forgets what is too old, now and then.
-if ring(id, lane) % 64 == 0 then redis.call('ZREMRANGEBYSCORE', P .. 'tenant:' .. tenant, '-inf', now - index_ms) end
+ring(id, lane)
+-- One submit in eight, by the job's random id, has the tenant's list forget what is too old.
+if id:match('[08]$') then
+  redis.call('ZREMRANGEBYSCORE', P .. 'tenant:' .. tenant, '-inf', now - index_ms)
+  redis.call('PEXPIRE', P .. 'tenant:' .. tenant, index_ms)
+end
 return { 'queued', waiting, now, waiting > 0 and redis.call('HGET', P .. 'pace:' .. lane, 'gap') }

@@ -11,13 +11,17 @@
 -- include lease
 local boot, id, lease_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local now = now_ms()
-local held = redis.call('HMGET', P .. 'job:' .. id, 'state', 'owner', 'provider')
-if held[1] == 'running' and held[2] == boot then return row(id, now) end
+local held = redis.call('HMGET', P .. 'job:' .. id, 'state', 'owner', 'provider', 'lane')
+if held[1] == 'running' and held[2] == boot then
+  local again = row(id, now)
+  redis.call('ZADD', P .. 'running:' .. again[7], now + lease_ms, id)
+  return again
+end
 local private = '0'
 for i = 5, #ARGV do
   if ARGV[i] == held[3] then private = '1' end
 end
-local leased = lease(id, boot, tonumber(ARGV[4]), private, now)
+local leased = lease(id, boot, tonumber(ARGV[4]), held[4], private, now)
 if not leased then return redis.call('HGET', P .. 'job:' .. id, 'state') end
 redis.call('ZREM', P .. 'waiting:' .. leased[7], id)
 redis.call('ZADD', P .. 'running:' .. leased[7], now + lease_ms, id)

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 import pytest
 
 from tests.contract.exchange import Pair
+from tests.standins.bedrock import ENVIRONMENT
 from workers.providers import ADAPTERS
 
 
@@ -18,6 +19,13 @@ def _pairs() -> list[Pair]:
         for transport in ("direct", "sdk")
         if transport == "sdk" or adapter.DIRECT is not None
     ]
+
+
+@pytest.fixture(autouse=True)
+def credentials_of_a_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a role would give a pod; boto3 finds it by itself."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture(params=_pairs(), ids=str)

@@ -33,7 +33,12 @@ WEATHER = {
     },
 }
 CLOCK = {"type": "function", "function": {"name": "clock", "parameters": {"type": "object", "properties": {}}}}
-PERSON = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+PERSON = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}},
+    "required": ["name"],
+    "additionalProperties": False,
+}
 
 CALLED = {
     "role": "assistant",
@@ -142,7 +147,7 @@ CONVERSATIONS = (
         Reply(text='{"name": "Ada"}'),
     ),
     Conversation(
-        "a JSON object", _said(_user("JSON?"), response_format={"type": "json_object"}), Reply(text='{"a": 1}')
+        "a JSON object", _said(_user("JSON?"), response_format={"type": "json_object"}), Reply(text='{"a":1}')
     ),
     Conversation("a stop text", _said(_user("Count"), stop="4"), Reply(text="1 2 3 ")),
     Conversation("several stop texts", _said(_user("Count"), stop=["4", "5"]), Reply(text="1 2 3 ")),

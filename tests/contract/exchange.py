@@ -99,7 +99,7 @@ def assembled(chunks: list[dict[str, Any]]) -> dict[str, Any]:
             delta = part["delta"]
             assert ("role" in message) or delta.get("role") == "assistant", "the role comes first"
             message.update({key: delta[key] for key in ("role",) if key in delta})
-            for key in ("content", "reasoning_content"):
+            for key in ("content", "reasoning_content", "refusal"):
                 if delta.get(key) is not None:
                     message[key] = (message.get(key) or "") + delta[key]
             for piece in delta.get("tool_calls") or ():

@@ -10,22 +10,26 @@ import pytest
 from openai.types import Completion, CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
+from mesh.errors import RequestError
 from tests.contract.conversations import CONVERSATIONS, Conversation
 from tests.contract.exchange import ANSWER_ID, CREATED, Pair, arguments, assembled, call, chat, collected, meaning, run
-from tests.standins import Reply, StandIn, vector
+from tests.standins import Reply, StandIn, gathered, vector
 from tests.standins import openai as openai_stand_in
-from workers.providers import Answer, Call, Endpoint
+from workers.providers import ADAPTERS, Answer, Call, Endpoint
 
 
 async def _both(
     pair: Pair, one: Call, reply: Reply, piece_bytes: int = 0
 ) -> tuple[Answer, list[dict[str, Any]], StandIn]:
-    async with pair.opened() as (server, provider):
+    # What a provider cannot do is in test_parameters.py; here it is to do the rest.
+    async with pair.opened(unsupported_parameters="drop") as (server, provider):
         server.reply = reply
         server.piece_bytes = piece_bytes
         given = copy.deepcopy(one.body)
         answer = await provider.answer(one)
         chunks = await collected(provider, one)
+        if answer.dropped:
+            assert chunks[0].pop("gateway_dropped") == list(answer.dropped)
         assert one.body == given, "a call's body is never changed"
         return answer, chunks, server
 
@@ -44,8 +48,9 @@ def test_a_conversation_comes_back_as_openai_would_say_it(pair: Pair, conversati
         assert message.get("reasoning_content", "") == reply.reasoning
         assert arguments(message) == list(reply.calls)
         assert choice["finish_reason"] == ("tool_calls" if reply.calls else reply.finish)
+        assert len({each["id"] for each in message.get("tool_calls") or ()}) == len(reply.calls)
     ids = [each["id"] for choice in answer.body["choices"] for each in choice["message"].get("tool_calls") or ()]
-    assert pair.adapter == "openai" or len(set(ids)) == len(ids)
+    assert server.names_calls or len(set(ids)) == len(ids)
     assert all(0 < len(each) <= 40 for each in ids)
 
     if reply.usage is None:
@@ -58,11 +63,13 @@ def test_a_conversation_comes_back_as_openai_would_say_it(pair: Pair, conversati
 
     heard = [server.heard(body) for body in server.bodies]
     understood = openai_stand_in.understand(conversation.body)
-    assert all(each.turns == understood.turns for each in heard)
+    turns = gathered(understood.turns) if server.alternates else understood.turns
+    options = {name: value for name, value in understood.options.items() if name not in answer.dropped}
+    assert all(each.turns == turns for each in heard)
     assert all(
         (each.tools, each.schema, each.json) == (understood.tools, understood.schema, understood.json) for each in heard
     )
-    assert all(each.options == understood.options for each in heard)
+    assert all(each.options == options for each in heard)
     assert {body["model"] for body in server.bodies} == {"provider-model"}
 
 
@@ -108,6 +115,7 @@ def test_all_transports_send_and_give_back_the_same(adapter: list[Pair], convers
     ],
 )
 def test_a_completion_comes_back_as_openai_would_say_it(pair: Pair, body: dict[str, Any]) -> None:
+    _needs(pair, "completions")
     one = call({"model": "public-model", **body}, "completions")
     answer, chunks, _ = run(_both(pair, one, Reply(text=" upon a time")))
 
@@ -120,6 +128,7 @@ def test_a_completion_comes_back_as_openai_would_say_it(pair: Pair, body: dict[s
 
 
 def test_a_completion_may_have_no_usage(pair: Pair) -> None:
+    _needs(pair, "completions")
     one = call({"model": "public-model", "prompt": "Once"}, "completions")
     answer, chunks, _ = run(_both(pair, one, Reply(usage=None)))
 
@@ -130,6 +139,7 @@ def test_a_completion_may_have_no_usage(pair: Pair) -> None:
 @pytest.mark.parametrize("given", ["one text", ["one", "two", ""], ["ü"] * 40], ids=["text", "list", "many"])
 @pytest.mark.parametrize("more", [{}, {"dimensions": 4}, {"encoding_format": "float"}], ids=str)
 def test_embeddings_come_back_in_order(pair: Pair, given: Any, more: dict[str, Any]) -> None:
+    _needs(pair, "embeddings")
     answer = run(_embedded(pair, {"input": given, **more}))
 
     CreateEmbeddingResponse.model_validate_json(json.dumps(answer.body), strict=True)
@@ -143,6 +153,7 @@ def test_embeddings_come_back_in_order(pair: Pair, given: Any, more: dict[str, A
 
 
 def test_all_providers_pack_embeddings_alike(pair: Pair) -> None:
+    _needs(pair, "embeddings")
     answer = run(_embedded(pair, {"input": "x", "encoding_format": "base64"}))
 
     expected = openai_stand_in.Server().whole(
@@ -154,6 +165,23 @@ def test_all_providers_pack_embeddings_alike(pair: Pair) -> None:
 async def _embedded(pair: Pair, body: dict[str, Any], endpoint: Endpoint = "embeddings") -> Answer:
     async with pair.opened() as (_, provider):
         return await provider.answer(call({"model": "public-model", **body}, endpoint))
+
+
+def _needs(pair: Pair, endpoint: Endpoint) -> None:
+    if endpoint not in ADAPTERS[pair.adapter].PARAMETERS:
+        pytest.skip(f"{pair.adapter} has no {endpoint}")
+
+
+@pytest.mark.parametrize("endpoint", ["completions", "embeddings"])
+def test_what_a_provider_does_not_have_is_refused(pair: Pair, endpoint: Endpoint) -> None:
+    if endpoint in ADAPTERS[pair.adapter].PARAMETERS:
+        pytest.skip(f"{pair.adapter} has {endpoint}")
+
+    with pytest.raises(RequestError) as caught:
+        run(_embedded(pair, {"input": "x", "prompt": "x"}, endpoint))
+
+    assert (caught.value.code, caught.value.param) == ("unsupported_endpoint", "model")
+    assert endpoint in caught.value.message
 
 
 def test_a_provider_lists_its_models(pair: Pair) -> None:

@@ -17,7 +17,9 @@ from tests.contract.exchange import Pair, call, chat, collected, ended, run, unt
 from tests.standins import Fault
 from workers.providers import Provider
 
-QUICK = {"connect_s": 2, "first_token_s": 0.3, "silence_s": 0.3, "total_s": 0.9}
+QUICK = {"connect_s": 2, "first_token_s": 0.8, "silence_s": 0.3, "total_s": 1.2}
+# Where no timeout is waited for: an SDK may take long to make its client, on a machine that has other things to do.
+PATIENT = {**QUICK, "first_token_s": 20, "total_s": 20}
 MODES = ("whole", "stream")
 
 
@@ -26,7 +28,8 @@ def _attempt(provider: Provider, mode: str) -> Any:
 
 
 async def _outcome(pair: Pair, fault: Fault, mode: str, **config: Any) -> BaseException | None:
-    async with pair.opened(**{"timeouts": QUICK, **config}) as (server, provider):
+    timeouts = QUICK if fault.kind in ("hang", "stall") else PATIENT
+    async with pair.opened(**{"timeouts": timeouts, **config}) as (server, provider):
         server.fault = fault
         return await ended(_attempt(provider, mode))
 
@@ -143,9 +146,9 @@ def test_a_date_in_retry_after_is_seconds_from_now(pair: Pair, mode: str) -> Non
 @pytest.mark.parametrize("kind", ["cut", "silent end", "stall", "garbage", "error inside"])
 def test_an_answer_that_breaks_after_its_finish_is_whole(pair: Pair, kind: Any) -> None:
     async def main() -> list[dict[str, Any]]:
-        async with pair.opened(timeouts=QUICK) as (server, provider):
+        async with pair.opened(timeouts=PATIENT) as (server, provider):
             frames = server.frames(next(iter(server.paths)), {"model": "m"})  # without usage: the finish is the last
-            last = len(frames) - (1 if pair.adapter == "openai" else 0)
+            last = len(frames) - server.after_finish
             server.fault = Fault(kind, after=last)
             return await collected(provider, call(chat()))
 
@@ -157,7 +160,7 @@ def test_an_answer_that_breaks_after_its_finish_is_whole(pair: Pair, kind: Any) 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_provider_that_is_not_there_is_unavailable(pair: Pair, unused_tcp_port: int, mode: str) -> None:
     async def main() -> BaseException | None:
-        async with pair.opened(base_url=f"http://127.0.0.1:{unused_tcp_port}", timeouts=QUICK) as (_, provider):
+        async with pair.opened(base_url=f"http://127.0.0.1:{unused_tcp_port}", timeouts=PATIENT) as (_, provider):
             return await ended(_attempt(provider, mode))
 
     assert type(run(main())) is errors.ProviderUnavailable
@@ -181,7 +184,7 @@ def test_a_server_that_speaks_no_http_is_unavailable(pair: Pair, mode: str) -> N
     async def main() -> BaseException | None:
         async with await asyncio.start_server(babble, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
-            async with pair.opened(base_url=f"http://127.0.0.1:{port}", timeouts=QUICK) as (_, provider):
+            async with pair.opened(base_url=f"http://127.0.0.1:{port}", timeouts=PATIENT) as (_, provider):
                 return await ended(_attempt(provider, mode))
 
     assert type(run(main())) is errors.ProviderUnavailable
@@ -206,7 +209,7 @@ def test_cancelling_the_task_closes_the_socket_at_once(pair: Pair, mode: str, ki
 def test_leaving_a_stream_closes_the_socket_at_once(pair: Pair) -> None:
     async def main() -> None:
         async with pair.opened() as (server, provider):
-            server.fault = Fault("stall", after=3)
+            server.fault = Fault("stall", after=4)
             async with contextlib.aclosing(provider.stream(call(chat()))) as chunks:
                 await anext(chunks)
                 assert server.connections == 1
@@ -256,7 +259,7 @@ def test_no_key_is_ever_in_a_message(pair: Pair, mode: str, monkeypatch: pytest.
                 error = words if isinstance(wire, str) else {**wire, "message": words, "param": key}
                 server.fault = Fault("status", status, error=error)
                 told.append(await ended(_attempt(provider, mode)))
-                assert server.headers[-1]["Authorization"] == f"Bearer {key}"
+                assert server.key(server.headers[-1]) == key
         return told
 
     for error in run(main()):
@@ -296,13 +299,13 @@ def test_a_key_that_is_none_is_refused(pair: Pair, key: str, monkeypatch: pytest
 
 @pytest.mark.parametrize("mode", MODES)
 def test_without_a_key_no_authorization_is_sent(pair: Pair, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OPENAI_API_KEY", "OLLAMA_API_KEY"):
+    for name in ("OPENAI_API_KEY", "OLLAMA_API_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"):
         monkeypatch.setenv(name, "the key of somebody else")
 
     async def main() -> None:
         async with pair.opened() as (server, provider):
             await _attempt(provider, mode)
-            assert "Authorization" not in server.headers[-1]
+            assert server.key(server.headers[-1]) is None
 
     run(main())
 
@@ -315,14 +318,14 @@ def test_a_key_file_that_changes_is_taken_up(pair: Pair, tmp_path: Any, monkeypa
     async def main() -> None:
         async with pair.opened(api_key_env="SOME_API_KEY") as (server, provider):
             await _attempt(provider, "whole")
-            assert server.headers[-1]["Authorization"] == "Bearer first-key"
+            assert server.key(server.headers[-1]) == "first-key"
             path.write_text("second-key\n")
             # A refused key is looked up again at once, an accepted one within a second.
             server.fault = Fault("status", 401)
             await ended(_attempt(provider, "whole"))
             server.fault = None
             await _attempt(provider, "whole")
-            assert server.headers[-1]["Authorization"] == "Bearer second-key"
+            assert server.key(server.headers[-1]) == "second-key"
             path.unlink()
             server.fault = Fault("status", 401)
             await ended(_attempt(provider, "whole"))

@@ -1,7 +1,8 @@
-"""Another's server for OpenAI's wire, so that our stand-in is not the only judge."""
+"""Another's server for OpenAI's and Anthropic's wires, so that our stand-ins are not the only judges."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +12,7 @@ from llmock.testing import LLMockServer
 from mesh import errors
 from mesh.settings import ProviderConfig
 from tests.contract.exchange import assembled, call, chat, collected, ended, meaning, run
-from workers.providers import Provider, open_provider
+from workers.providers import Call, Provider, open_provider
 
 
 @pytest.fixture(scope="module")
@@ -20,30 +21,37 @@ def llmock() -> Iterator[LLMockServer]:
         yield server
 
 
-def _provider(server: LLMockServer, transport: str, monkeypatch: pytest.MonkeyPatch) -> Provider:
+MODELS = {"openai": "gpt-4o", "anthropic": "claude-sonnet-4-6"}
+
+
+def _provider(server: LLMockServer, adapter: str, transport: str, monkeypatch: pytest.MonkeyPatch) -> Provider:
     monkeypatch.setenv("SOME_API_KEY", "test")
     return open_provider(
         "up",
         ProviderConfig.model_validate(
             {
-                "adapter": "openai",
+                "adapter": adapter,
                 "transport": transport,
-                "base_url": server.base_url("openai"),
+                "base_url": server.base_url(adapter),
                 "api_key_env": "SOME_API_KEY",
             }
         ),
     )
 
 
+def _call(adapter: str) -> Call:
+    return dataclasses.replace(call(chat()), model=MODELS[adapter])
+
+
 @pytest.mark.parametrize("transport", ["direct", "sdk"])
+@pytest.mark.parametrize("adapter", MODELS)
 def test_a_stream_says_what_the_whole_answer_says(
-    llmock: LLMockServer, transport: str, monkeypatch: pytest.MonkeyPatch
+    llmock: LLMockServer, adapter: str, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def main() -> None:
-        provider = _provider(llmock, transport, monkeypatch)
-        body = chat("Hello", model="gpt-4o")
-        answer = await provider.answer(call(body))
-        chunks = await collected(provider, call(body))
+        provider = _provider(llmock, adapter, transport, monkeypatch)
+        answer = await provider.answer(_call(adapter))
+        chunks = await collected(provider, _call(adapter))
         await provider.aclose()
         assert answer.usage is not None and answer.body["choices"][0]["message"]["content"]
         assert meaning(assembled(chunks))["choices"] == meaning(answer.body)["choices"]
@@ -62,9 +70,11 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("transport", ["direct", "sdk"])
+@pytest.mark.parametrize("adapter", MODELS)
 @pytest.mark.parametrize(("fault", "expected", "retry_after_s"), FAULTS)
 def test_its_faults_are_our_errors(
     llmock: LLMockServer,
+    adapter: str,
     transport: str,
     fault: Fail | StreamFault,
     expected: type[errors.GatewayError],
@@ -72,11 +82,11 @@ def test_its_faults_are_our_errors(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def main() -> BaseException | None:
-        provider = _provider(llmock, transport, monkeypatch)
+        provider = _provider(llmock, adapter, transport, monkeypatch)
         llmock.state.scenarios.clear()
         llmock.state.scenarios.add(fault)
         try:
-            return await ended(collected(provider, call(chat("Hello", model="gpt-4o"))))
+            return await ended(collected(provider, _call(adapter)))
         finally:
             await provider.aclose()
 

@@ -32,12 +32,12 @@ def test_a_config_that_cannot_work_is_refused(config: dict[str, str], words: str
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("adapter", ["openai", "ollama"])
+@pytest.mark.parametrize("adapter", ["anthropic", "openai", "ollama"])
 def test_no_sdk_is_loaded_for_the_direct_transport(adapter: str) -> None:
     code = (
         "import sys; from mesh.settings import ProviderConfig; from workers.providers import open_provider;"
         f"open_provider('up', ProviderConfig(adapter={adapter!r}));"
-        "sys.exit(','.join({'openai', 'ollama', 'httpx', 'httpx2'} & set(sys.modules)))"
+        "sys.exit(','.join({'anthropic', 'openai', 'ollama', 'httpx', 'httpx2'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
 

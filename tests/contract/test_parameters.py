@@ -17,7 +17,7 @@ REFUSED = [
     for adapter, module in ADAPTERS.items()
     for endpoint, table in module.PARAMETERS.items()
     for name, parameter in [*table.items(), ("of_nobody", module.UNLISTED)]
-    if parameter.how == "refused"
+    if parameter.how == "refused" or parameter.models  # the model of these tests is of no maker's
 ]
 
 BODIES: dict[Endpoint, dict[str, Any]] = {
@@ -28,6 +28,18 @@ BODIES: dict[Endpoint, dict[str, Any]] = {
 
 # Something of each parameter that nobody accepts.
 WANTED: dict[str, Any] = {"logit_bias": {"5": 1}, "modalities": ["audio"], "parallel_tool_calls": False, "best_of": 3}
+
+IN_PART = [
+    pytest.param(adapter, endpoint, name, value, bool(beyond), id=f"{adapter}-{endpoint}-{name}-{value}")
+    for adapter, module in ADAPTERS.items()
+    for endpoint, table in module.PARAMETERS.items()
+    for name, parameter in table.items()
+    for beyond, values in (
+        (0, (*parameter.only, *(() if parameter.most is None else (parameter.most,)))),
+        (1, (("of_nobody",) if parameter.only else ()) + (() if parameter.most is None else (parameter.most + 0.1,))),
+    )
+    for value in values
+]
 
 
 async def _answered(adapter: str, endpoint: Endpoint, more: dict[str, Any], **config: Any) -> Any:
@@ -79,6 +91,17 @@ def test_what_asks_for_nothing_is_let_through(
         assert all(name not in body for body in bodies)
 
 
+@pytest.mark.parametrize(("adapter", "endpoint", "name", "value", "beyond"), IN_PART)
+def test_what_can_be_done_in_part_is_refused_beyond_it(
+    adapter: str, endpoint: Endpoint, name: str, value: Any, beyond: bool
+) -> None:
+    error = run(_error(adapter, endpoint, {name: value}))
+    answer, _, _ = run(_answered(adapter, endpoint, {name: value}, unsupported_parameters="drop"))
+
+    assert type(error) is (RequestError if beyond else type(None))
+    assert answer.dropped == ((name,) if beyond else ())
+
+
 @pytest.mark.parametrize("transport", ["direct", "sdk"])
 def test_what_we_do_not_know_goes_through_to_a_compatible_server(transport: str) -> None:
     pair = Pair("openai", transport, _server("openai"))
@@ -104,4 +127,4 @@ def test_every_table_says_how(adapter: list[Pair]) -> None:
     for table in ADAPTERS[adapter[0].adapter].PARAMETERS.values():
         for name, parameter in table.items():
             assert parameter.how != "translated" or parameter.by, f"{name}: translated by what?"
-            assert parameter.how == "refused" or not parameter.accepts
+            assert parameter.how == "refused" or parameter.models or not parameter.accepts

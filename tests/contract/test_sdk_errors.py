@@ -9,12 +9,18 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
+import anthropic
+import boto3.exceptions
+import botocore.eventstream
+import botocore.exceptions
+import botocore.parsers
 import httpx
 import httpx2
 import ollama
 import openai
 import pydantic
 import pytest
+import urllib3.exceptions
 from openai.types.chat import ChatCompletion
 
 from mesh.errors import GatewayError, ProviderError
@@ -24,6 +30,7 @@ from workers.transports.faults import Refusal
 COMPLETION = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": []}
 
 # Those that no call of ours can meet: they belong to features that we do not use.
+ELSEWHERE_MODULES = ("anthropic.lib._extras", "anthropic.lib.foundry", "anthropic.lib.tools")
 ELSEWHERE = {
     openai.InvalidWebhookSignatureError,
     httpx.CookieConflict,
@@ -38,8 +45,7 @@ def _classes(module: ModuleType) -> Iterator[type[Exception]]:
             and not issubclass(kind, Warning)
             and kind.__module__.startswith(module.__name__)
         ):
-            yield kind
-            yield from _below(kind)
+            yield from (each for each in (kind, *_below(kind)) if not each.__module__.startswith(ELSEWHERE_MODULES))
 
 
 def _below(kind: type[Exception]) -> Iterator[type[Exception]]:
@@ -68,10 +74,24 @@ def _openai(kind: type[Exception]) -> Exception:
     return _made(kind, known)
 
 
+def _anthropic(kind: type[Exception]) -> Exception:
+    request = httpx2.Request("POST", "http://127.0.0.1/v1/messages")
+    body = {"type": "error", "error": {"type": "api_error", "message": "no"}}
+    response = httpx2.Response(418, request=request, json=body)
+    return _made(kind, {"request": request, "response": response, "body": body, "message": "no"})
+
+
 def _ollama(kind: type[Exception]) -> Exception:
     request = httpx.Request("POST", "http://127.0.0.1/api/chat")
     response = httpx.Response(418, request=request, json={"error": "no"})
     return _made(kind, {"request": request, "response": response, "message": "no", "error": "no"})
+
+
+def _bedrock(kind: type[Exception]) -> Exception:
+    if issubclass(kind, botocore.exceptions.ClientError):
+        return kind({"Error": {"Code": "ThrottlingException", "Message": "no"}}, "Converse")
+    # Three packages with as many ways to be made, and nothing but their class is asked for.
+    return kind.__new__(kind, "no")
 
 
 def _made(kind: type[Exception], known: dict[str, Any]) -> Exception:
@@ -89,6 +109,11 @@ def _made(kind: type[Exception], known: dict[str, Any]) -> Exception:
 MAKERS: dict[str, tuple[Callable[[type[Exception]], Exception], tuple[ModuleType, ...]]] = {
     "openai": (_openai, (openai, httpx2)),
     "ollama": (_ollama, (ollama, httpx)),
+    "anthropic": (_anthropic, (anthropic, httpx2)),
+    "bedrock": (
+        _bedrock,
+        (botocore.exceptions, botocore.eventstream, botocore.parsers, boto3.exceptions, urllib3.exceptions),
+    ),
 }
 
 CASES = [

@@ -223,7 +223,7 @@ def test_finish_writes_one_ledger_row_and_answers_a_repeat(do: Do, client: redis
     assert (row["job"], row["state"], row["cost_usd"], row["attempts"]) == (job.id, "done", "0.01", '[{"attempt":1}]')
     seen = status(do, job.id)
     assert (seen.state, seen.end, seen.usage, seen.seq) == (State.DONE, b"end", {"total_tokens": 3}, 1)
-    assert client.lrange("gw:replies:door1", 0, -1) == [f"{job.id} 1! end".encode()]
+    assert client.lrange("gw:replies:door1", 0, -1) == [f"{job.id} 1!3 end".encode()]
     assert 0 < client.pttl(f"gw:job:{job.id}") <= 60_000
     assert client.zcard("gw:jobs:open") == client.zcard(LANE.running) == 0
 
@@ -318,7 +318,7 @@ def test_cancelling_ends_what_waits_and_asks_what_runs(do: Do, client: redis.Red
     assert do(store.cancel(running.id, "stranger")) is None
     assert client.lrange("gw:control:w1", 0, -1) == [f"{held.id} hangup".encode()]
     assert say(do, held, 1, True, [b"x"]) == "hangup"
-    assert do(store.release(held, held.spec, why="x")) == "stopped"
+    assert do(store.release(held, held.spec, why="x")) == "hangup"
     assert claim(do, number=2).jobs == []
     assert len(ledger(client)) == 1
 
@@ -396,10 +396,11 @@ def test_a_tenants_jobs_are_listed_newest_first_in_pages(do: Do) -> None:
     submit(do, submission(tenant="other"))
     do(store.cancel(jobs[3].id, "acme"))
     seen: list[str] = []
-    after, more = "", True
-    while more:
+    pages, after = 0, ""
+    while after or not pages:
         page = do(store.list_jobs("acme", after=after, limit=3))
-        seen, after, more = seen + page.ids, page.ids[-1], page.more
+        seen, after, pages = seen + page.ids, page.onward, pages + 1
+    assert pages == 3
     assert sorted(seen) == sorted(job.id for job in jobs)
     assert do(store.list_jobs("acme", state="cancelled")).ids == [jobs[3].id]
     assert do(store.list_jobs("acme", after="job-none")) is None

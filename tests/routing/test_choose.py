@@ -10,6 +10,7 @@ import pytest
 from mesh.errors import GatewayError, NotFound, RequestError
 from mesh.settings import parse_config
 from routing.choose import Router, Wish
+from routing.prices import Most
 
 CONFIG = parse_config("""
 provider_models:
@@ -67,7 +68,7 @@ def test_a_private_request_keeps_only_private_targets() -> None:
 
 
 def test_what_may_cost_too_much_is_left_out() -> None:
-    many: dict[str, Any] = {"prompt_chars": 1000, "max_tokens": 1000}
+    many: dict[str, Any] = {"most": Most(1000, 1000)}
     cheap_first = route("gpt-4", fallbacks=["gpt-4o-mini", "llama3"], max_cost_usd=Decimal("0.01"), **many)
     assert cheap_first == ["openai:gpt-4o-mini", "ollama:llama3"]
     assert route("gpt-4", max_cost_usd=Decimal(10), **many) == ["openai:gpt-4"]
@@ -77,11 +78,11 @@ def test_what_may_cost_too_much_is_left_out() -> None:
 
 def test_more_text_or_more_answer_costs_more() -> None:
     limit = Decimal("0.05")
-    assert route("gpt-4", max_cost_usd=limit, prompt_chars=100, max_tokens=100)
+    assert route("gpt-4", max_cost_usd=limit, most=Most(100, 100))
     for more in (
-        {"prompt_chars": 100_000, "max_tokens": 100},
-        {"prompt_chars": 100, "max_tokens": 10_000},
-        {"prompt_chars": 100},
+        {"most": Most(100_000, 100)},
+        {"most": Most(100, 10_000)},
+        {"most": Most(100)},
     ):
         with pytest.raises(RequestError) as caught:
             route("gpt-4", max_cost_usd=limit, **more)

@@ -53,6 +53,32 @@ class Heard:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+def gathered(turns: Sequence[Turn]) -> tuple[Turn, ...]:
+    """What becomes of turns at a provider with one system text, where user and assistant take turns, and which wants
+    the results of tools in the order of the calls."""
+    systems = [turn for turn in turns if turn.role == "system"]
+    merged = [Turn("system", "\n".join(turn.text for turn in systems))] if systems else []
+    called: list[str] = []
+    for turn in turns:
+        if turn.role == "system":
+            continue
+        last = merged[-1] if merged else None
+        if last is None or turn.role == "tool" or turn.role != last.role:
+            merged.append(turn)
+        else:
+            text = "\n".join(each.text for each in (last, turn) if each.text)
+            merged[-1] = Turn(turn.role, text, last.images + turn.images, last.calls + turn.calls)
+        if turn.role == "assistant":
+            called = [name for name, _ in merged[-1].calls]
+        elif turn.role == "tool":
+            # In its place among the results of the same turn.
+            at = len(merged) - 1
+            while at and merged[at - 1].role == "tool" and called.index(merged[at - 1].tool) > called.index(turn.tool):
+                at -= 1
+            merged.insert(at, merged.pop())
+    return tuple(merged)
+
+
 FaultKind = Literal["status", "hang", "reset", "stall", "cut", "garbage", "silent end", "error inside", "flood"]
 
 
@@ -78,6 +104,9 @@ class StandIn:
     paths: Sequence[str] = ()  # of its POST routes
     base = ""  # what a provider's base_url has behind the host
     content_type = "application/json"  # of its streams
+    after_finish = 0  # frames of a stream behind the one that ends its last choice, when usage was not asked for
+    alternates = False  # whether turns reach it as `gathered` puts them
+    names_calls = True  # whether it gives tool calls their ids; else the adapter does
 
     def __init__(self) -> None:
         self.reply = Reply()
@@ -120,6 +149,26 @@ class StandIn:
     def model_list(self) -> tuple[str, dict[str, Any]]:
         raise NotImplementedError
 
+    def refusal(self, error: Any) -> Any:
+        """A whole answer that is this error."""
+        return {"error": error}
+
+    def key(self, headers: Mapping[str, str]) -> str | None:
+        """The key that a request presents."""
+        authorization = headers.get("Authorization")
+        return None if authorization is None else authorization.removeprefix("Bearer ")
+
+    def body(self, request: web.Request, raw: bytes) -> dict[str, Any]:
+        """The body, and what else the wire says elsewhere."""
+        body: dict[str, Any] = orjson.loads(raw)
+        return body
+
+    def add_routes(self, app: web.Application) -> None:
+        for path in self.paths:
+            app.router.add_post(path, self._answer)
+        list_path, _ = self.model_list()
+        app.router.add_get(list_path, self._models)
+
     # What all of them do.
 
     async def __aenter__(self) -> Self:
@@ -132,10 +181,7 @@ class StandIn:
 
     async def start(self, port: int = 0) -> None:
         app = web.Application(client_max_size=64 * 1024 * 1024)
-        for path in self.paths:
-            app.router.add_post(path, self._answer)
-        list_path, _ = self.model_list()
-        app.router.add_get(list_path, self._models)
+        self.add_routes(app)
         # With cancellation a handler that waits for ever ends as soon as its client hangs up.
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
         await self._runner.setup()
@@ -151,7 +197,7 @@ class StandIn:
         return _json(self.model_list()[1])
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        body = orjson.loads(await request.read())
+        body = self.body(request, await request.read())
         self.bodies.append(body)
         self.headers.append(dict(request.headers))
         fault = self.fault
@@ -171,7 +217,7 @@ class StandIn:
         raw = fault.raw
         if raw is None:
             error = self.error(fault.status) if fault.error is None else fault.error
-            raw = orjson.dumps({"error": error})
+            raw = orjson.dumps(self.refusal(error))
         return web.Response(status=fault.status, body=raw, headers=fault.headers, content_type="application/json")
 
     async def _send_whole(self, request: web.Request, body: dict[str, Any], fault: Fault | None) -> web.StreamResponse:
@@ -179,7 +225,7 @@ class StandIn:
         if fault is None or fault.kind == "silent end":
             return _json(answer)
         if fault.kind == "error inside":
-            return _json({"error": self.error(500) if fault.error is None else fault.error})
+            return _json(self.refusal(self.error(500) if fault.error is None else fault.error))
         if fault.kind == "garbage":
             return web.Response(body=fault.raw or b"<html>no JSON</html>", content_type="application/json")
         raw = orjson.dumps(answer)

@@ -22,6 +22,7 @@ REQUESTS: dict[str, type[pydantic.BaseModel]] = {
 class Server(StandIn):
     paths = ("/api/chat", "/api/generate", "/api/embed")
     content_type = "application/x-ndjson"
+    names_calls = False
 
     def heard(self, body: dict[str, Any]) -> Heard:
         """A chat request by its meaning; the SDK's own types say whether Ollama would take it."""

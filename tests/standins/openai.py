@@ -73,6 +73,7 @@ class Server(StandIn):
     paths = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
     base = "/v1"
     content_type = "text/event-stream"
+    after_finish = 1
 
     def heard(self, body: dict[str, Any]) -> Heard:
         return understand(body)

@@ -11,7 +11,8 @@ import pytest
 
 from mesh import errors, store, wire
 from tests.conftest import RedisServer
-from web.pipe import Pipe, Refused
+from web.pipe import Pipe
+from mesh.wire import Refused
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import orjson
 from flask import Blueprint, Response, request
 
 from mesh import errors, store
+from mesh.job import Target
 from web.door import Door
 
 
@@ -27,6 +28,7 @@ def blueprint(door: Door) -> Blueprint:
                     "created": int(door.started),
                     "owned_by": provider,
                     "provider": provider,
+                    "gateway": door.router.catalog.facts(Target(provider, model)),
                 }
         return found
 

@@ -29,11 +29,13 @@ from web.replies import Follower, HungUp, end_of
 from web.requests import CHAT, check, read_object
 from web.respond import attach
 from web.sse import is_usage
-from web.submit import submit
+from web.submit import Accepted, submit
 
 PATH = "/v1/ws"
 QUEUE_NEWS_S = 2.0  # how often a waiting job's position is looked at
 _MOST_STREAMS = 100  # at once on one socket
+_MOST_UNHEARD = 16  # frames; one that sends more has to wait
+_LONGEST_ID = 128
 _GOING_AWAY, _TRY_AGAIN_LATER = 1001, 1013
 _PROTOCOL = "bearer."
 
@@ -48,6 +50,7 @@ class _Stream:
     follower: Follower
     include_usage: bool
     keep: bool  # the job goes on when the socket closes
+    accepted: Accepted | None = None  # of a new job
 
     @property
     def place(self) -> Frame:
@@ -61,6 +64,7 @@ class Conversation:
         self._door = door
         self._caller = caller
         self._socket = socket
+        self._turn = RLock()
         self._streams: dict[str, _Stream] = {}
         self._greenlets: set[Any] = set()
         self._frames: dict[str, Callable[[Frame], None]] = {
@@ -106,19 +110,22 @@ class Conversation:
 
     def _text(self, frame: Frame, name: str) -> str:
         value = frame.get(name)
-        if not isinstance(value, str) or not 0 < len(value) <= 128:
+        if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_ID:
             raise errors.RequestError(
-                f"Missing or invalid '{name}': expected a string of 1 to 128 characters.",
+                f"Missing or invalid '{name}': expected a string of 1 to {_LONGEST_ID} characters.",
                 param=name,
                 code="missing_required_parameter" if value is None else "invalid_type",
             )
         return value
 
     def _say(self, frame: Frame) -> None:
-        self._socket.send(orjson.dumps(frame).decode())
+        with self._turn:  # frames are compressed in the order in which they leave, so nobody may overtake
+            self._socket.send(orjson.dumps(frame).decode())
 
     def _say_error(self, frame: Frame, error: GatewayError, job_id: str | None = None) -> None:
-        told = {"type": "error", "stream_id": frame.get("stream_id"), "job_id": job_id, "error": error.body()}
+        stream_id = frame.get("stream_id")
+        known = stream_id if isinstance(stream_id, str) and len(stream_id) <= _LONGEST_ID else None
+        told: Frame = {"type": "error", "stream_id": known, "job_id": job_id, "error": error.body()}
         if error.retry_after_s is not None:
             told["retry_after_s"] = error.retry_after_s
         self._say(told)
@@ -147,14 +154,9 @@ class Conversation:
         with contextlib.ExitStack() as stack:
             stack.enter_context(follower)
             accepted = submit(self._door, self._caller, parsed, job_id=job_id, seal=follower.seal, wait="stream")
-            self._say(
-                {
-                    "type": "job.queued", "stream_id": stream_id, "job_id": job_id, "sequence_number": 0,
-                    "position": accepted.position, "eta_ms": accepted.eta_ms,
-                }
-            )  # fmt: skip
             keep = parsed.fields.disconnect == "continue"
-            self._start(_Stream(stream_id, follower, accepted.spec.include_usage, keep), stack.pop_all())
+            stream = _Stream(stream_id, follower, accepted.spec.include_usage, keep, accepted)
+            self._start(stream, stack.pop_all())
 
     def _resume(self, frame: Frame) -> None:
         stream_id = self._open(frame)
@@ -201,6 +203,9 @@ class Conversation:
 
     def _tell_all(self, stream: _Stream) -> None:
         begun, position = False, None
+        if stream.accepted is not None:
+            position = stream.accepted.position
+            self._say_queued(stream, position, stream.accepted.eta_ms)
         while True:
             found = stream.follower.next(30.0 if begun else QUEUE_NEWS_S)
             if found is None:
@@ -216,17 +221,15 @@ class Conversation:
                 return
 
     def _tell_position(self, stream: _Stream, before: int | None) -> int | None:
-        follower = stream.follower
-        status = self._door.pipe.do(store.status(follower.job_id, follower.tenant))
+        status = self._door.pipe.do(store.status(stream.follower.job_id, self._caller.tenant))
         if status is not None and status.position is not None and status.position != before:
-            self._say(
-                {
-                    "type": "job.queued", **stream.place, "sequence_number": follower.cursor,
-                    "position": status.position, "eta_ms": status.eta_ms,
-                }
-            )  # fmt: skip
+            self._say_queued(stream, status.position, status.eta_ms)
             return status.position
         return before
+
+    def _say_queued(self, stream: _Stream, position: int | None, eta_ms: int | None) -> None:
+        place = {**stream.place, "sequence_number": stream.follower.cursor}
+        self._say({"type": "job.queued", **place, "position": position, "eta_ms": eta_ms})
 
     def _frame(self, event: Event) -> Frame:
         if event.kind is Kind.STARTED:
@@ -239,6 +242,7 @@ class Conversation:
             "type": "job.done",
             "usage": event.head.get("usage"),
             "cost_usd": event.head.get("cost_usd"),
+            "estimated": event.head.get("estimated", False),
             "finish_reason": event.head.get("finish_reason"),
             "result": orjson.loads(event.body) if event.body else None,
         }
@@ -266,11 +270,20 @@ OPTIONS = {"subprotocols": _Offered(), "ping_interval": 25}
 
 
 class _Whole:
-    """A socket whose `send` sends everything, one greenlet at a time: simple-websocket takes that for granted."""
+    """A socket whose `send` sends everything, one greenlet at a time, as simple-websocket takes for granted."""
 
     def __init__(self, socket: Any) -> None:
         self._socket = socket
         self._turn = RLock()
+        self.server: Server | None = None  # once there is one
+
+    def recv(self, size: int) -> bytes:
+        """Read on only when what was read has been heard, or one client could fill the memory."""
+        server = self.server
+        while server is not None and server.connected and len(server.input_buffer) > _MOST_UNHEARD:
+            gevent.sleep(0.02)
+        data: bytes = self._socket.recv(size)
+        return data
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._socket, name)
@@ -297,6 +310,7 @@ def blueprint(door: Door) -> Blueprint:
 
     @sock.route(PATH, bp=socket)
     def talk(server: Server) -> None:
+        server.sock.server = server
         if door.stopping or len(door.conversations) >= door.config.requests.max_websockets:
             server.close(_TRY_AGAIN_LATER, "no more sockets in this process")
             return

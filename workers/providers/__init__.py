@@ -9,22 +9,26 @@ from collections.abc import Mapping
 from typing import cast
 
 from mesh.settings import ConfigError, ProviderConfig
-from workers.providers import ollama, openai
-from workers.providers.adapter import Adapter, Answer, Call, Endpoint
+from workers.providers import anthropic, bedrock, ollama, openai
+from workers.providers.adapter import Adapter, Answer, Call, Endpoint, Tally
 from workers.providers.provider import Provider
 from workers.transports import OpenTransport, Upstream, direct
 from workers.transports.framing import ServerSentEvents
 
-__all__ = ["ADAPTERS", "Adapter", "Answer", "Call", "Endpoint", "Provider", "open_provider"]
+__all__ = ["ADAPTERS", "Adapter", "Answer", "Call", "Endpoint", "Provider", "Tally", "open_provider"]
 
 ADAPTERS: Mapping[str, Adapter] = {
+    "anthropic": anthropic,
+    "bedrock": bedrock,
     "ollama": ollama,
     "openai": openai,
 }
 
 
-def open_provider(name: str, config: ProviderConfig) -> Provider:
+def open_provider(name: str, config: ProviderConfig, slots: int = 64) -> Provider:
     """A provider as config describes it. It connects at its first call and reads its key then.
+
+    slots: how many calls may run at once.
 
     Raises:
         ConfigError: there is no such adapter, or its URL is none.
@@ -38,13 +42,13 @@ def open_provider(name: str, config: ProviderConfig) -> Provider:
     try:
         url = adapter.url(config.url() or adapter.DEFAULT_URL)
         parts = urllib.parse.urlsplit(url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        usable = not url or (parts.scheme in ("http", "https") and parts.hostname and parts.port != 0)
     except ValueError:
         usable = False
     if not usable or parts.username or parts.query or parts.fragment:
         raise ConfigError(f"providers.{name}.base_url: expected http(s)://host[:port][/path], no user, no query")
     framing = adapter.DIRECT
-    upstream = Upstream(name, url, config.timeouts.connect_s, framing or ServerSentEvents)
+    upstream = Upstream(name, url, config.timeouts.connect_s, framing or ServerSentEvents, config.home(), slots)
     if config.transport == "direct" and framing is not None:
         return Provider(name, config, adapter, direct.open_transport(upstream))
     # An SDK is slow to import and large: only a worker whose config asks for it loads it.

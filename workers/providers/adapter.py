@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from mesh.errors import GatewayError
 from workers.transports import Request
@@ -31,6 +31,7 @@ class Call:
     body: dict[str, Any]  # OpenAI's request body, validated and without gateway fields; never changed
     answer_id: str  # the id that the answer and each chunk bear
     created: int  # unix seconds, likewise
+    default_max_tokens: int = 4096  # config's, for a provider that must be told a limit where the body has none
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +49,17 @@ class Parameter:
 
     native: under the same name and meaning. translated: by other words (`by` says which). unneeded: it asks nothing of
     the answer, so it is not sent. refused: the provider cannot do it, so config's `unsupported_parameters` decides;
-    only the values in `accepts` ask for nothing beyond what is done anyway.
+    only the values in `accepts` ask for nothing beyond what is done anyway. What can be done in part names the values
+    that can (`only`), or the highest number (`most`), and all others are refused; or it names marks in the names of the
+    models that can (`models`), and any other model is as one that cannot.
     """
 
     how: Literal["native", "translated", "unneeded", "refused"]
     by: str = ""
     accepts: tuple[Any, ...] = ()
+    only: tuple[Any, ...] = ()
+    most: float | None = None
+    models: tuple[str, ...] = ()
 
 
 class Reader(Protocol):
@@ -73,6 +79,30 @@ class Reader(Protocol):
         """Whether every choice has its finish_reason: a stream that ends before was broken off."""
 
 
+@runtime_checkable
+class Foretelling(Protocol):
+    """A reader whose provider tells how long the prompt was before it answers."""
+
+    foretold: dict[str, Any] | None  # as the prompt's part of a usage
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one stream's readers have been told of its usage, for who must know before the stream has ended."""
+
+    readers: list[Reader] = field(default_factory=list)  # one for each of the adapter's requests, as they begin
+
+    def usage(self) -> dict[str, Any] | None:
+        """What was reported; None where a request has not been told of yet."""
+        return total_usage(reader.usage for reader in self.readers)
+
+    def prompt(self) -> dict[str, Any] | None:
+        """The prompt's part of it, which may be known when the rest is not; None where it is not."""
+        return total_usage(
+            reader.usage or (reader.foretold if isinstance(reader, Foretelling) else None) for reader in self.readers
+        )
+
+
 class Adapter(Protocol):
     """A module of this folder. Pure: no clock, no socket, no state; its tests need none either.
 
@@ -86,6 +116,7 @@ class Adapter(Protocol):
     PARAMETERS: Mapping[Endpoint, Mapping[str, Parameter]]
     UNLISTED: Parameter  # how a parameter is taken that stands in no table
     MODELS: Request
+    TAKES_IMAGE_URLS: bool  # the provider fetches an image by its https URL; else it gets the bytes, as a data URL
 
     def url(self, text: str, /) -> str:
         """The provider's URL as a person may have written it, made whole."""

@@ -24,6 +24,7 @@ DEFAULT_PORT = 11434
 DIRECT: type[Framing] | None = JSONLines
 SDK = "workers.providers.sdk.ollama:open_transport"
 MODELS = Request("/api/tags")
+TAKES_IMAGE_URLS = False
 
 PATHS: Mapping[Endpoint, str] = {
     "chat.completions": "/api/chat",

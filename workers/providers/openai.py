@@ -25,6 +25,7 @@ DEFAULT_URL = "https://api.openai.com/v1"
 DIRECT: type[Framing] | None = ServerSentEvents
 SDK = "workers.providers.sdk.openai:open_transport"
 MODELS = Request("/models")
+TAKES_IMAGE_URLS = True
 
 PATHS: Mapping[Endpoint, str] = {
     "chat.completions": "/chat/completions",

@@ -16,7 +16,7 @@ from mesh.errors import (
     RequestError,
 )
 from mesh.settings import ProviderConfig
-from workers.providers.adapter import STREAMED, Adapter, Answer, Call, Parameter, total_usage
+from workers.providers.adapter import STREAMED, Adapter, Answer, Call, Parameter, Tally, total_usage
 from workers.transports import Request, Transport, faults
 from workers.transports.faults import Refusal
 from workers.transports.patience import Patience
@@ -42,6 +42,10 @@ class Provider:
         self._key = ""
         self._key_until = 0.0
         self._headers: Mapping[str, str] = {}
+
+    @property
+    def takes_image_urls(self) -> bool:
+        return self._adapter.TAKES_IMAGE_URLS
 
     async def answer(self, call: Call) -> Answer:
         """The whole answer; `body["provider"]` is our name.
@@ -69,9 +73,11 @@ class Provider:
         body["provider"] = self.name
         return Answer(body, usage, dropped)
 
-    async def stream(self, call: Call) -> AsyncGenerator[dict[str, Any], None]:
+    async def stream(self, call: Call, tally: Tally | None = None) -> AsyncGenerator[dict[str, Any], None]:
         """The chunks of an answer: for each choice the role first and its finish_reason last, then one without choices
         that holds the usage, if the provider reported any. The first names under `gateway_dropped` what was dropped.
+
+        tally: told as the stream goes on, for the usage of one that is left early.
 
         Raises what `answer` raises, and ProviderBrokeOff when the answer ends before its end.
         """
@@ -92,6 +98,8 @@ class Provider:
         try:
             for index, request in enumerate(requests):
                 reader = self._adapter.reader(call, index, head)
+                if tally is not None:
+                    tally.readers.append(reader)
                 events = self._events(request, headers, patience)
                 try:
                     async for batch in events:
@@ -161,9 +169,15 @@ class Provider:
 
     def _settle(self, call: Call) -> tuple[Call, tuple[str, ...]]:
         """The call without what this provider cannot do, and the names of that."""
-        table = self._adapter.PARAMETERS[call.endpoint]
+        table = self._adapter.PARAMETERS.get(call.endpoint)
+        if table is None:
+            raise RequestError(f"{self.name} has no {call.endpoint}", param="model", code="unsupported_endpoint")
+        if call.default_max_tokens != self.config.default_max_tokens:
+            call = dataclasses.replace(call, default_max_tokens=self.config.default_max_tokens)
         unlisted = self._adapter.UNLISTED
-        dropped = tuple(name for name, value in call.body.items() if _beyond(table.get(name, unlisted), value))
+        dropped = tuple(
+            name for name, value in call.body.items() if _beyond(table.get(name, unlisted), value, call.model)
+        )
         if not dropped:
             return call, dropped
         if self.config.unsupported_parameters == "error":
@@ -204,5 +218,12 @@ class Provider:
         return error
 
 
-def _beyond(parameter: Parameter, value: Any) -> bool:
-    return parameter.how == "refused" and value is not None and value not in parameter.accepts
+def _beyond(parameter: Parameter, value: Any, model: str) -> bool:
+    if value is None:
+        return False
+    elsewhere = parameter.models and not any(mark in model for mark in parameter.models)
+    if parameter.how == "refused" or elsewhere:
+        return value not in parameter.accepts
+    if parameter.only:
+        return value not in parameter.only
+    return parameter.most is not None and value > parameter.most

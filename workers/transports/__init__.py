@@ -26,9 +26,11 @@ class Upstream:
     """Where a transport connects to."""
 
     name: str  # the provider's, for the sentences of errors
-    url: str  # without a slash at its end
+    url: str  # without a slash at its end; empty: its SDK knows it
     connect_s: float
     framing: type[Framing]
+    region: str = ""  # of a cloud; empty: its SDK finds out
+    slots: int = 64  # calls at once, for a transport that needs a thread for each
 
 
 class Transport(Protocol):

@@ -96,6 +96,18 @@ class ServerSentEvents:
         return []
 
 
+class MessageEvents(ServerSentEvents):
+    """Anthropic's stream, whose last word is an event and not `[DONE]`."""
+
+    __slots__ = ()
+
+    def feed(self, piece: bytes) -> list[dict[str, Any]]:
+        events = super().feed(piece)
+        if events and events[-1].get("type") == "message_stop":
+            self.done = True
+        return events
+
+
 class JSONLines:
     """One JSON object a line (NDJSON), the last with or without its end of line."""
 

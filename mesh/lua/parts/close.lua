@@ -3,7 +3,8 @@
 -- of the last event, where the caller knows it)
 local function close(id, job, state, now, report)
   local key = P .. 'job:' .. id
-  local seq = (report.last or last_event(id)) + 1
+  local last = report.last or last_event(id)
+  local seq = last + 1
   local attempts = push_attempt(job.attempts, report.attempt)
   local sealed, reason, usage, cost = report.sealed or '', report.reason or '', report.usage or '', report.cost or ''
   redis.call('HSET', key, 'state', state, 'ended', now, 'seq', seq, 'attempts', attempts, 'end', sealed, 'result', report.result or '',
@@ -17,7 +18,7 @@ local function close(id, job, state, now, report)
     redis.call('ZREM', P .. 'jobs:due', id)
   end
   redis.call('ZREM', P .. 'jobs:open', id)
-  for name, amount in (job.holds or ''):gmatch('(%S+) (%d+)\n') do
+  for name, amount in (job.holds or ''):gmatch('([^\n]+) (%d+)\n') do
     if redis.call('DECRBY', P .. 'hold:' .. name, amount) <= 0 then redis.call('DEL', P .. 'hold:' .. name) end
   end
   redis.call('PEXPIRE', key, job.retention)
@@ -26,6 +27,7 @@ local function close(id, job, state, now, report)
     'provider', job.provider, 'model', job.model, 'attempts', '[' .. attempts .. ']', 'usage', usage, 'cost_usd', cost,
     'created', job.created, 'ended', now)
   local entries = {}
-  collect(entries, job.doors, id .. ' ' .. seq .. '! ' .. sealed)
+  -- Where there was no stream, whoever waits wants the whole answer at once.
+  collect(entries, job.doors, id .. ' ' .. seq .. '!' .. #sealed .. ' ' .. sealed .. (last == 0 and report.result or ''))
   tell(entries)
 end
