@@ -433,3 +433,88 @@ def test_the_pace_of_a_lane_gives_an_eta(do: Do) -> None:
         claim(do, number=number, free=1)
     seen = status(do, last.id)
     assert seen.position == 3 and seen.eta_ms is not None and seen.eta_ms >= 0
+
+
+def test_a_refused_large_request_does_not_last(do: Do, client: redis.Redis) -> None:
+    submit(do, submission(holds=(Hold("h", 1, 1),)))
+    refused = submission(large=True, request=b"", holds=(Hold("h", 1, 1),))
+    do(store.put_request(refused.id, b"large"))
+    assert submit(do, refused).outcome == "held"
+    assert 0 < client.pttl(f"gw:request:{refused.id}") <= store.LARGE_LIFE_MS
+
+
+def test_an_idempotency_key_is_free_again_when_its_job_is_no_longer_kept(do: Do, client: redis.Redis) -> None:
+    first = submission(idempotency_key="once", fingerprint="a")
+    submit(do, first)
+    do(store.cancel(first.id, "acme"))
+    client.delete(f"gw:job:{first.id}")
+    assert submit(do, submission(idempotency_key="once", fingerprint="a")).outcome == "queued"
+
+
+def test_a_message_left_in_another_lane_leases_nothing(do: Do, client: redis.Redis) -> None:
+    job = submitted_and_claimed(do)
+    submit(do, submission())
+    stale = client.lindex(LANE.messages, 0)
+    (other,) = claim(do, number=2).jobs
+    do(store.release(other, dataclasses.replace(other.spec, at=1), why="x"))
+    client.lpush(LANE.messages, stale)  # type: ignore[arg-type]
+    assert claim(do, number=3).jobs == []
+    assert [held.lane for held in claim(do, number=4, providers=[("openai", False)]).jobs] == ["openai"]
+    assert do(finish(job)) == "ok"
+
+
+def test_holds_of_any_name_are_given_back(do: Do, client: redis.Redis) -> None:
+    job = submission(holds=(Hold("lane:ollama:two words", 1, 1),))
+    submit(do, job)
+    do(store.cancel(job.id, "acme"))
+    assert client.exists("gw:hold:lane:ollama:two words") == 0
+
+
+def test_a_repeated_claim_begins_its_leases_anew(do: Do, client: redis.Redis) -> None:
+    submit(do, submission())
+    (job,) = claim(do, number=1).jobs
+    client.zadd(LANE.running, {job.id: 1})
+    claim(do, number=1)
+    assert client.zscore(LANE.running, job.id) > 1_000_000  # type: ignore[operator]
+    client.zadd(LANE.running, {job.id: 1})
+    do(store.take("w1", job.id, ["ollama"], max_attempts=3))
+    assert client.zscore(LANE.running, job.id) > 1_000_000  # type: ignore[operator]
+
+
+def test_a_search_among_many_jobs_says_where_to_go_on(do: Do) -> None:
+    oldest = submission()
+    submit(do, oldest, lane_limit=10_000)
+    do(store.cancel(oldest.id, "acme"))
+    for _ in range(2_050):
+        submit(do, submission(), lane_limit=10_000)
+    page = do(store.list_jobs("acme", state="cancelled"))
+    assert page.ids == [] and page.onward
+    assert do(store.list_jobs("acme", state="cancelled", after=page.onward)).ids == [oldest.id]
+
+
+def test_as_many_jobs_as_a_worker_may_have_slots_are_claimed_at_once(do: Do, client: redis.Redis) -> None:
+    for _ in range(2_048):
+        submit(do, submission(), lane_limit=10_000)
+    assert len(claim(do, free=2_048).jobs) == client.zcard(LANE.running) == 2_048
+
+
+def test_a_running_job_without_a_lease_is_closed_at_its_deadline(do: Do, client: redis.Redis) -> None:
+    job = submitted_and_claimed(do)
+    client.zrem(LANE.running, job.id)
+    client.zadd("gw:jobs:open", {job.id: 1})
+    do(store.reap(["ollama"], max_attempts=3))
+    assert (status(do, job.id).state, status(do, job.id).reason) == (State.EXPIRED, "deadline")
+
+
+def test_a_released_job_that_was_asked_to_stop_says_why(do: Do) -> None:
+    job = submitted_and_claimed(do)
+    do(store.cancel(job.id, "acme", "hangup"))
+    assert do(store.release(job, job.spec, why="shutdown", refund=True)) == "hangup"
+
+
+def test_events_go_on_behind_those_of_an_attempt_that_was_refunded(do: Do) -> None:
+    job = submitted_and_claimed(do)
+    say(do, job, 1, False, [b"started"])
+    do(store.release(job, job.spec, why="shutdown", refund=True))
+    (again,) = claim(do, number=2).jobs
+    assert (again.attempt, again.seq) == (1, 1)
