@@ -10,9 +10,9 @@ import gevent
 import pytest
 
 from mesh import errors, store, wire
+from mesh.wire import Refused
 from tests.conftest import RedisServer
 from web.pipe import Pipe
-from mesh.wire import Refused
 
 
 @pytest.fixture

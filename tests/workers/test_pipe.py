@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from mesh import store, wire
+from mesh.wire import Refused
 from tests.conftest import RedisServer
 from workers.pipe import Pipe
-from mesh.wire import Refused
 
 Story = Callable[[Pipe], Coroutine[Any, Any, None]]
 
