@@ -124,9 +124,13 @@ class Replies:
 
     def _hand_out(self, entries: list[bytes]) -> None:
         for entry in entries:
-            job_id, number, sealed = entry.split(b" ", 2)
+            job_id, _, rest = entry.partition(b" ")
+            number, _, sealed = rest.partition(b" ")
             for follower in self._followers.get(job_id, ()):
-                follower.put(number, sealed)
+                try:
+                    follower.put(number, sealed)
+                except ValueError:  # a newer worker's way to write: what it says stands in the log as well
+                    follower.heal_soon()
 
     def _heal(self) -> None:
         for followers in self._followers.values():
