@@ -120,11 +120,17 @@ class Submitted:
     other: str = ""
 
 
+def _gap_ms(pace: bytes | None) -> float | None:
+    """From a lane's pace, `<ms between two jobs or -> <when> <backlog 0|1>`."""
+    gap = (pace or b"-").partition(b" ")[0]
+    return None if gap == b"-" else float(gap)
+
+
 def _submitted(reply: Any) -> Submitted:
     outcome = _text(reply[0])
     match outcome:
         case "queued":
-            return Submitted("queued", waiting=reply[1], created_ms=reply[2], gap_ms=float(reply[3] or 0))
+            return Submitted("queued", waiting=reply[1], created_ms=reply[2], gap_ms=_gap_ms(reply[3]) or 0.0)
         case "full":
             return Submitted("full", waiting=reply[1])
         case "held":
@@ -340,7 +346,7 @@ def _steps(timeline: str) -> list[Step]:
 def _status(job_id: str, reply: Any) -> Status | None:
     if reply is None:
         return None
-    position, gap, pairs = reply
+    position, pace, pairs = reply
     fields = {_text(name): value for name, value in zip(pairs[::2], pairs[1::2], strict=True)}
 
     def text(name: str) -> str:
@@ -368,7 +374,7 @@ def _status(job_id: str, reply: Any) -> Status | None:
         cost_usd=text("cost") or None,
         private=text("private") == "1",
         position=position,
-        gap_ms=None if gap is None else float(gap),
+        gap_ms=_gap_ms(pace),
     )
 
 

@@ -9,6 +9,7 @@ from gunicorn.arbiter import Arbiter
 
 from guardrails.guard import Guard
 from mesh import logs, wire
+from mesh.memory import calm_collector
 from mesh.seal import Sealer
 from mesh.settings import ConfigError, Environment, load_config
 from routing.choose import Router
@@ -73,4 +74,5 @@ def create_app(environment: Environment | None = None) -> Flask:
 
     app.wsgi_app = Front(door, app.wsgi_app, meters)  # type: ignore[method-assign]  # Flask's own way to put something before it
     door.start()
+    calm_collector()
     return app

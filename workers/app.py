@@ -21,6 +21,7 @@ from kombu.entity import Queue
 from redis.exceptions import ResponseError
 
 from mesh import lanes, logs
+from mesh.memory import calm_collector
 from mesh.settings import Config, ConfigError, Environment, load_config
 from workers import images
 from workers.consumer import Consumer, role_of
@@ -80,6 +81,7 @@ class MeshThread:
         self._stop = asyncio.Event()
         self._consumer = Consumer(self._environment, self._config, role_of(self._queues), self._fetcher)
         async with self._consumer.open():
+            calm_collector()
             self._ready.set()
             await self._stop.wait()
         self._ended = True

@@ -2,7 +2,7 @@
 -- claim(boot, call number, free slots, lease ms, max attempts, turn, {lane, private 0|1} interactive …, "|", {lane, private} batch …)
 -- Pop messages and lease their jobs in one step. The interactive lanes come first, but of every 20 jobs one is a batch job where
 -- there is any. A repeated call number is answered with the same jobs. A message whose job is not waiting is dropped.
--- KEYS  <lane> list · waiting:<lane> · running:<lane> zset (score = end of the lease) · job:<id> · claimed:<boot> hash · pace:<lane>
+-- KEYS  <lane> list · waiting:<lane> · running:<lane> zset (score = end of the lease) · job:<id> · claimed:<boot> · pace:<lane>
 -- Reply {turn, row …}; row = {id, fence, attempt, seq, left ms, waited ms, lane, tenant, spec, request, large, stop, private}
 -- include base
 -- include message
@@ -15,11 +15,11 @@ local boot, call, free, lease_ms, max_attempts, turn =
   ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local now = now_ms()
 local memory = P .. 'claimed:' .. boot
-local last = redis.call('HMGET', memory, 'call', 'ids', 'turn')
+local last = redis.call('GET', memory)
 local reply = { turn }
-if last[1] == call then
-  reply[1] = tonumber(last[3])
-  for id in last[2]:gmatch('%S+') do
+if last and last:match('^%S+') == call then
+  reply[1] = tonumber(last:match('^%S+ (%d+)'))
+  for id in last:match('^%S+ %d+(.*)$'):gmatch('%S+') do
     local held = redis.call('HMGET', P .. 'job:' .. id, 'state', 'owner')
     if held[1] == 'running' and held[2] == boot then
       local again = row(id, now)
@@ -38,6 +38,7 @@ local function drain(lane, private, most)
   while taken < most and looked < 2000 do
     local messages = redis.call('RPOP', P .. lane, most - taken)
     if not messages then break end
+    local all = #messages < most - taken
     for _, message in ipairs(messages) do
       looked = looked + 1
       local id = read_message(message)
@@ -50,23 +51,20 @@ local function drain(lane, private, most)
         leases[taken * 2 - 1], leases[taken * 2] = now + lease_ms, id
       end
     end
+    if all then break end
   end
   if taken > 0 then
     redis.call('ZREM', P .. 'waiting:' .. lane, unpack(moved))
     redis.call('ZADD', P .. 'running:' .. lane, unpack(leases))
     -- The pace of a lane is the time between two jobs leaving it while others wait: position × gap is the wait.
-    local pace = redis.call('HMGET', P .. 'pace:' .. lane, 'at', 'gap', 'backlog')
-    local gap = pace[2]
-    if pace[3] == '1' then
-      local seen = (now - pace[1]) / taken
+    local pace = redis.call('GET', P .. 'pace:' .. lane) or ''
+    local gap, at, backlog = pace:match('^(%S+) (%d+) (%d)$')
+    gap = tonumber(gap)
+    if backlog == '1' then
+      local seen = (now - at) / taken
       gap = gap and gap * 0.8 + seen * 0.2 or seen
     end
-    local backlog = redis.call('EXISTS', P .. lane)
-    if gap then
-      redis.call('HSET', P .. 'pace:' .. lane, 'at', now, 'backlog', backlog, 'gap', gap)
-    else
-      redis.call('HSET', P .. 'pace:' .. lane, 'at', now, 'backlog', backlog)
-    end
+    redis.call('SET', P .. 'pace:' .. lane, (gap or '-') .. ' ' .. now .. ' ' .. redis.call('EXISTS', P .. lane))
   end
   return taken
 end
@@ -99,7 +97,6 @@ for _, lanes in ipairs({ interactive, batch }) do
 end
 reply[1] = (turn + #ids) % 20
 if #ids > 0 then
-  redis.call('HSET', memory, 'call', call, 'ids', table.concat(ids, ' '), 'turn', reply[1])
-  redis.call('PEXPIRE', memory, 60000)
+  redis.call('SET', memory, call .. ' ' .. reply[1] .. ' ' .. table.concat(ids, ' '), 'PX', 60000)
 end
 return reply

@@ -2,7 +2,7 @@
 -- status(id, tenant, with the result 0|1)
 -- Everything a caller may ask of a job.
 -- KEYS  job:<id> · waiting:<lane> · pace:<lane>
--- Reply nil no such job of this tenant | {position or nil, ms between two jobs of the lane or nil, {field, value …}}
+-- Reply nil no such job of this tenant | {position or nil, pace of the lane or nil, {field, value …}}
 -- include base
 -- include log
 local key = P .. 'job:' .. ARGV[1]
@@ -22,4 +22,4 @@ end
 fields[#fields + 1] = 'seq'
 fields[#fields + 1] = redis.call('HGET', key, 'seq') or tostring(last_event(ARGV[1]))
 local position = head[2] == 'queued' and redis.call('ZRANK', P .. 'waiting:' .. head[3], ARGV[1])
-return { position or false, redis.call('HGET', P .. 'pace:' .. head[3], 'gap'), fields }
+return { position or false, redis.call('GET', P .. 'pace:' .. head[3]), fields }

@@ -5,7 +5,7 @@
 -- The one script that a full Redis refuses.
 -- KEYS  job:<id> hash · <lane> list · waiting:<lane> zset · ring:<lane> · jobs:open zset · tenant:<tenant> zset
 --       idem:<tenant>:<key> · hold:<name> · request:<id> (made lasting where the request is large)
--- Reply {"queued", position, created ms, ms between two jobs of the lane or nil} | {"again", state} the same id was accepted before
+-- Reply {"queued", position, created ms, pace of the lane or nil} | {"again", state} the same id was accepted before
 --       | {"same", other id} | {"conflict", other id} the idempotency key is another job's, with this or another request
 --       | {"full", waiting} | {"held", hold name, amount now} | {"missing"} the large request has gone: write it again
 -- include base
@@ -49,4 +49,4 @@ if id:match('[08]$') then
   redis.call('ZREMRANGEBYSCORE', P .. 'tenant:' .. tenant, '-inf', now - index_ms)
   redis.call('PEXPIRE', P .. 'tenant:' .. tenant, index_ms)
 end
-return { 'queued', waiting, now, waiting > 0 and redis.call('HGET', P .. 'pace:' .. lane, 'gap') }
+return { 'queued', waiting, now, waiting > 0 and redis.call('GET', P .. 'pace:' .. lane) }
