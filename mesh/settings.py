@@ -141,7 +141,8 @@ class ModelConfig(Frozen):
     output_modalities: list[_Modality] | None = None
     tools: bool | None = None
     json_schema: bool | None = None  # whether it can be held to one
-    # Dollars per million tokens; input and output replace the list's price, and the cache's are the input's where not given.
+    # Dollars per million tokens; input and output replace the list's price, and the cache's are the input's where not
+    # given.
     input_usd_per_mtok: _Usd | None = None
     output_usd_per_mtok: _Usd | None = None
     cached_usd_per_mtok: _Usd | None = None  # read from the provider's cache

@@ -19,7 +19,7 @@ from typing import NoReturn
 
 import orjson
 
-from benchmarks import proc, report, rounds, stack
+from benchmarks import proc, providers, report, rounds, stack, standin
 from benchmarks.children import STOPPING, BenchError
 from benchmarks.load import Load
 from benchmarks.peers import PEERS
@@ -42,6 +42,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one short round of the main figures, under a minute")
     parser.add_argument(
         "--memory", action="store_true", help=f"only weigh a web process with {_HELD:,} blocked requests"
+    )
+    parser.add_argument(
+        "--providers", action="store_true", help="only compare what a call costs over our transports and the bare SDKs"
     )
     parser.add_argument("--without-gateway", action="store_true", help="measure the floor and the peers only")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round's figures there")
@@ -117,6 +120,26 @@ def _weigh(bench: Bench, arguments: argparse.Namespace) -> bool:
     return not held.errors and held.memory["web"].rss / 1e6 < _HELD_LIMIT_MB
 
 
+def _compare_providers(bench: Bench, arguments: argparse.Namespace) -> bool:
+    plan = providers.QUICK if arguments.quick else providers.FULL
+    costs = providers.run(bench, plan)
+    figures = providers.rows(costs)
+    chunks = f"{standin.CHUNKS} chunks a stream"
+    print(f"\n{_machine()}; medians of {plan.rounds} interleaved rounds, 16 calls at once, {chunks}\n")
+    print(providers.table(figures))
+    for name in providers.missed(figures):
+        print(f"direct takes too much: {name}")
+    if arguments.json is not None:
+        written = {
+            "machine": _machine(),
+            "plan": plan,
+            "figures": {row.name: row.values for row in figures},
+            "rounds": costs,
+        }
+        arguments.json.write_bytes(orjson.dumps(written, option=orjson.OPT_INDENT_2))
+    return not providers.missed(figures)
+
+
 def _machine() -> str:
     return f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}"
 
@@ -134,7 +157,8 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
     try:
         with _bench() as bench:
-            clean = _weigh(bench, arguments) if arguments.memory else _compare(bench, arguments)
+            measured = _weigh if arguments.memory else _compare_providers if arguments.providers else _compare
+            clean = measured(bench, arguments)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2

@@ -64,3 +64,14 @@ def test_metrics_have_a_port_of_their_own_and_no_tenants(gateway: Gateway) -> No
     assert "gateway_request_seconds_bucket" in text
     assert "acme" not in text and "no-such-model" not in text
     assert web.terminate() == 0
+
+
+def test_a_model_tells_what_is_known_of_it(http: httpx.Client) -> None:
+    listed = {model["id"]: model for model in asked(http.get("/v1/models"))["data"]}
+    shown = asked(http.get("/v1/models/gpt-4o-mini"))
+
+    assert shown == listed["gpt-4o-mini"]
+    facts = shown["gateway"]
+    assert facts["context_window"] == 128_000 and facts["price"]["input_usd_per_mtok"] == "0.15"
+    assert facts["max_output"] is None and facts["tools"] is None
+    assert all(set(model["gateway"]) == set(facts) for model in listed.values())

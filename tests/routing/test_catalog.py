@@ -16,7 +16,8 @@ providers:
   bedrock: {adapter: bedrock}
   ollama: {adapter: ollama, private: true}
 models:
-  gpt-4o: {max_output: 16384, tools: true, json_schema: true, input_modalities: [text, image], output_modalities: [text]}
+  gpt-4o:
+    {max_output: 16384, tools: true, json_schema: true, input_modalities: [text, image], output_modalities: [text]}
   ollama/gpt-4o: {context_window: 4096, tools: false}
   gpt-4o-mini: {context_window: 1000, input_usd_per_mtok: 1, output_usd_per_mtok: 2.50}
 """)

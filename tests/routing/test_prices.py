@@ -21,7 +21,8 @@ providers:
   ollama: {adapter: ollama, private: true}
 models:
   gpt-4o-ours: {input_usd_per_mtok: 2, output_usd_per_mtok: 8.5}
-  openai/gpt-4o-ours-too: {input_usd_per_mtok: 2, output_usd_per_mtok: 8, cached_usd_per_mtok: 0, written_usd_per_mtok: 3}
+  openai/gpt-4o-ours-too:
+    {input_usd_per_mtok: 2, output_usd_per_mtok: 8, cached_usd_per_mtok: 0, written_usd_per_mtok: 3}
   ollama/rented: {input_usd_per_mtok: 1, output_usd_per_mtok: 1}
   only-facts: {context_window: 1000}
 """

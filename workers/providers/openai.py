@@ -16,6 +16,18 @@ from mesh.errors import (
     ProviderUnavailable,
 )
 from workers.providers.adapter import WHOLE, Call, Endpoint, Parameter, Reader
+from workers.providers.shapes import (
+    CHAT,
+    CHUNK,
+    COMPLETION,
+    DELTA,
+    EMBEDDINGS,
+    PIECE,
+    TEXT,
+    USAGE,
+    Shape,
+    prune,
+)
 from workers.providers.statuses import error_of
 from workers.transports import Request
 from workers.transports.faults import Refusal
@@ -32,6 +44,8 @@ PATHS: Mapping[Endpoint, str] = {
     "completions": "/completions",
     "embeddings": "/embeddings",
 }
+
+SHAPES: Mapping[Endpoint, Shape] = {"chat.completions": CHAT, "completions": COMPLETION, "embeddings": EMBEDDINGS}
 
 # It is OpenAI's request already: what we do not know may be a server's own extension, and it goes through as it is.
 UNLISTED = Parameter("native")
@@ -86,7 +100,7 @@ def answer(call: Call, bodies: list[dict[str, Any]]) -> tuple[dict[str, Any], di
     _no_error(body)
     body["object"] = WHOLE[call.endpoint]
     body["model"] = call.public_model
-    usage = _usage(body.pop("usage", None))
+    usage = _usage(body.pop("usage", None), call.endpoint)
     if call.endpoint == "embeddings":
         for index, item in enumerate(body["data"]):
             item.setdefault("index", index)
@@ -99,6 +113,7 @@ def answer(call: Call, bodies: list[dict[str, Any]]) -> tuple[dict[str, Any], di
         for index, choice in enumerate(body["choices"]):
             choice.setdefault("index", index)
             _whole(choice, call.endpoint)
+    prune(body, SHAPES[call.endpoint])
     if usage is not None:
         body["usage"] = usage
     return body, usage
@@ -142,13 +157,28 @@ def _tool_call(call: dict[str, Any]) -> None:
             function["arguments"] = orjson.dumps(arguments).decode()
 
 
-def _usage(reported: Any) -> dict[str, Any] | None:
-    """A usage with the three numbers that OpenAI always gives; a copy of what was reported otherwise."""
+def _usage(reported: Any, endpoint: Endpoint) -> dict[str, Any] | None:
+    """A usage with the numbers that OpenAI always gives, and of the others those that it knows."""
     if not reported:
         return None
     prompt = reported.get("prompt_tokens") or 0
     completion = reported.get("completion_tokens") or 0
-    return {**reported, "prompt_tokens": prompt, "total_tokens": reported.get("total_tokens") or prompt + completion}
+    total = reported.get("total_tokens") or prompt + completion
+    if endpoint == "embeddings":
+        return {"prompt_tokens": prompt, "total_tokens": total}
+    usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": total}
+    # DeepSeek has no details, and this instead.
+    cached = reported.get("prompt_cache_hit_tokens")
+    details = reported.get("prompt_tokens_details") or ({"cached_tokens": cached} if cached else None)
+    for name, parts in (
+        ("prompt_tokens_details", details),
+        ("completion_tokens_details", reported.get("completion_tokens_details")),
+    ):
+        told = {part: count for part, count in (parts or {}).items() if count is not None}
+        if told:
+            usage[name] = told
+    prune(usage, USAGE)
+    return usage
 
 
 def _no_error(body: dict[str, Any]) -> None:
@@ -162,11 +192,13 @@ def _no_error(body: dict[str, Any]) -> None:
 class _Chunks:
     """The reader. What arrives is a chunk already, so it is corrected in place: this runs once a token."""
 
-    __slots__ = ("_begun", "_chat", "_finished", "_head", "_tools", "usage")
+    __slots__ = ("_begun", "_chat", "_endpoint", "_finished", "_head", "_shape", "_tools", "usage")
 
     def __init__(self, call: Call, head: Mapping[str, Any]) -> None:
         self._head = head
+        self._endpoint = call.endpoint
         self._chat = call.endpoint == "chat.completions"
+        self._shape = CHUNK if self._chat else COMPLETION
         self._begun: set[int] = set()
         self._finished: set[int] = set()
         self._tools: dict[int, int] = {}
@@ -180,7 +212,7 @@ class _Chunks:
         # Some report it in every chunk, some beside the last choice, OpenAI after it: it leaves in a chunk of its own.
         usage = event.pop("usage", None)
         if usage:
-            self.usage = _usage(usage)
+            self.usage = _usage(usage, self._endpoint)
         choices = event.get("choices")
         if not choices or "error" in event:
             _no_error(event)
@@ -205,10 +237,18 @@ class _Chunks:
                     _reasoning(delta)
                 if delta.get("tool_calls"):
                     self._number(index, delta["tool_calls"])
+                    prune(delta, DELTA)
+                elif not delta.keys() <= DELTA.names:
+                    prune(delta, DELTA)
+                if not choice.keys() <= PIECE.names or choice.get("logprobs"):
+                    prune(choice, PIECE)
             else:
                 self._begun.add(index)
                 choice["text"] = choice.get("text") or ""
+                prune(choice, TEXT)
         event.update(self._head)
+        if not event.keys() <= self._shape.names:
+            prune(event, self._shape)
         return (event,)
 
     def _number(self, choice: int, calls: list[dict[str, Any]]) -> None:
