@@ -36,8 +36,8 @@ def _gone(pid: int) -> bool:
 @pytest.mark.parametrize("after", ["import time; time.sleep(60)", "pass"], ids=["waits", "ends first"])
 def test_a_child_is_ended_with_all_that_it_has_started(tmp_path: Path, after: str) -> None:
     script = _PARENT.format(child=_STUBBORN, after=after)
-    with (
-        pytest.raises(KeyError),  # noqa: PT012  # the block is what the error leaves behind
+    with (  # noqa: PT012  # the block is what the error leaves behind
+        pytest.raises(KeyError),
         running("child", [sys.executable, "-c", script], folder=tmp_path, environ=os.environ) as child,
     ):
         _soon(lambda: child.log.read_bytes().endswith(b"\n"))
