@@ -25,6 +25,9 @@ ENDPOINTS: dict[Endpoint, tuple[dict[str, Any], type[BaseModel], type[BaseModel]
     "embeddings": ({"model": "public-model", "input": ["a", "b"]}, CreateEmbeddingResponse, None),
 }
 
+# A longer text has no other fields.
+SHAPELY = [each for each in CONVERSATIONS if not each.piece_bytes and "200 kB" not in each.name]
+
 
 async def _given(
     pair: Pair, endpoint: Endpoint, body: dict[str, Any], reply: Reply
@@ -38,7 +41,7 @@ async def _given(
         return answer.body, chunks
 
 
-@pytest.mark.parametrize("conversation", CONVERSATIONS, ids=str)
+@pytest.mark.parametrize("conversation", SHAPELY, ids=str)
 def test_a_chats_answer_has_no_field_that_openai_has_not(pair: Pair, conversation: Conversation) -> None:
     answer, chunks = run(_given(pair, "chat.completions", conversation.body, conversation.reply))
 
