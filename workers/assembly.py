@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 
+def _only_delta(choice: dict[str, Any]) -> bool:
+    return not (choice.get("finish_reason") or choice.get("logprobs") or "text" in choice)
+
+
 class Assembly:
     """Feed it chunks; `answer` is the whole so far."""
 
@@ -27,6 +31,12 @@ class Assembly:
             )
 
     def _add(self, seen: dict[str, Any], choice: dict[str, Any]) -> None:
+        delta = choice.get("delta")
+        content = seen["message"].get("content")
+        # Nearly every chunk is this: one more piece of text, and nothing else.
+        if delta and len(delta) == 1 and type(content) is list and delta.get("content") and _only_delta(choice):
+            content.append(delta["content"])
+            return
         if choice.get("finish_reason"):
             seen["finish_reason"] = choice["finish_reason"]
         if "text" in choice:
@@ -43,7 +53,10 @@ class Assembly:
                 for call in value:
                     self._add_call(message.setdefault("tool_calls", {}), call)
             elif name in ("content", "refusal", "reasoning_content"):
-                message[name] = [*message[name], value] if isinstance(message.get(name), list) else [value]
+                if isinstance(message.get(name), list):
+                    message[name].append(value)
+                else:
+                    message[name] = [value]
             else:
                 message[name] = value
 

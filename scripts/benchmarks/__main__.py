@@ -98,7 +98,7 @@ def _compare(bench: Bench, arguments: argparse.Namespace) -> bool:
 
 
 def _weigh(bench: Bench, arguments: argparse.Namespace) -> bool:
-    with stack.upstream(bench) as direct, stack.gateway(bench, direct.port, slots=2 * _HELD) as started:
+    with stack.upstream(bench) as direct, stack.gateway(bench, direct.port, slots=_HELD + 48) as started:
         # gunicorn's master holds next to nothing: the largest of its tree is the web process itself.
         web = max(proc.tree(started.roots["web"]), key=lambda pid: proc.memory([pid]).rss)
         target = dataclasses.replace(started, roots=started.roots | {"web": web})
