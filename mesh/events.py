@@ -35,7 +35,7 @@ class Event:
     body: bytes = b""
 
     def dump(self) -> bytes:
-        if self.kind is Kind.DELTA:
+        if self.kind is Kind.DELTA and not self.head:
             return _DELTA + self.body
         head = orjson.dumps(self.head) if self.head else b"{}"
         return b"%b%b\n%b" % (self.kind.value, head, self.body)
