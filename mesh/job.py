@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import orjson
@@ -107,7 +107,6 @@ class Submission:
     holds: Sequence[Hold] = ()
     idempotency_key: str = ""
     fingerprint: str = ""  # of the request, to tell a repeated key from a reused one
-    notes: dict[str, Any] = field(default_factory=dict)  # plain facts shown with the job (routing decisions)
 
     @property
     def lane(self) -> lanes.Lane:
