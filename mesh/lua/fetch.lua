@@ -1,10 +1,11 @@
 #!lua flags=allow-oom
 -- fetch(job id, fence, fetch id, sealed url, life ms, most waiting)
 -- Ask worker-system for what lies behind a URL of a running job; never for a private one. Sent twice it asks once.
--- The message is Celery's, as in `ring`, for the task workers.tasks.fetch(fetch id); it holds nothing else.
+-- The message is for the task workers.tasks.fetch(fetch id); it holds nothing else.
 -- KEYS  job:<id> hash · fetch:<fetch id> hash · system list
 -- Reply "ok" | "lost" another holds the job, or nobody | "private" | "full" nobody gets to what waits already
 -- include base
+-- include envelope
 local id, fence, fetch, url, life_ms, most = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
 local job = redis.call('HMGET', P .. 'job:' .. id, 'state', 'fence', 'private', 'tenant')
 if job[1] ~= 'running' or job[2] ~= fence then return 'lost' end
@@ -14,5 +15,5 @@ if redis.call('EXISTS', key) == 1 then return 'ok' end
 if redis.call('LLEN', P .. 'system') >= most then return 'full' end
 redis.call('HSET', key, 'tenant', job[4], 'job', id, 'url', url, 'life', life_ms)
 redis.call('PEXPIRE', key, life_ms)
-redis.call('LPUSH', P .. 'system', ('{"body":"[[\\"%s\\"],{},{\\"callbacks\\":null,\\"errbacks\\":null,\\"chain\\":null,\\"chord\\":null}]","content-encoding":"utf-8","content-type":"application/json","headers":{"lang":"py","task":"workers.tasks.fetch","id":"%s","root_id":"%s","parent_id":null,"group":null,"argsrepr":"","kwargsrepr":"","retries":0,"timelimit":[null,null],"eta":null,"expires":null,"origin":"worker","ignore_result":true},"properties":{"correlation_id":"%s","delivery_mode":2,"delivery_info":{"exchange":"","routing_key":"system"},"priority":0,"body_encoding":null,"delivery_tag":"%s"}}'):format(fetch, fetch, fetch, fetch, fetch))
+redis.call('LPUSH', P .. 'system', envelope('workers.tasks.fetch', '\\"' .. fetch .. '\\"', fetch, 'system', fetch))
 return 'ok'

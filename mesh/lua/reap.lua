@@ -8,6 +8,7 @@
 -- Reply {leases ended, retries rung, overdue closed, messages rung anew}
 -- include base
 -- include message
+-- include envelope
 -- include ring
 -- include log
 -- include tell

@@ -5,6 +5,7 @@
 -- KEYS  job:<id> · running:<lane> · waiting:<lane> · <lane> list · jobs:due zset (score = when)
 -- Reply "ok" | "already" | "lost" | why the job should stop: finish it instead
 -- include base
+-- include envelope
 -- include ring
 -- include job
 local id, fence, state, delay, lane = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[6]

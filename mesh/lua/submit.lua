@@ -9,6 +9,7 @@
 --       | {"same", other id} | {"conflict", other id} the idempotency key is another job's, with this or another request
 --       | {"full", waiting} | {"held", hold name, amount now} | {"missing"} the large request has gone: write it again
 -- include base
+-- include envelope
 -- include ring
 local id, lane, tenant, idem, fingerprint, idem_ms, timeout_ms, limit, index_ms, large, holds =
   ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[9], ARGV[10], tonumber(ARGV[11])
