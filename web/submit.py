@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import orjson
 
-from guardrails.guard import Action
+from guardrails.verdicts import Action
 from mesh import errors, store
 from mesh.job import Endpoint, Hold, Spec, Submission
 from mesh.seal import JobSeal

@@ -14,7 +14,8 @@ from typing import Any
 import orjson
 import structlog
 
-from guardrails.guard import Action, Guard
+from guardrails.guard import Guard
+from guardrails.verdicts import Action
 from mesh import errors, store
 from mesh.errors import Again, GatewayError
 from mesh.events import Event, Kind, delta

@@ -1,0 +1,61 @@
+"""A file that may change while the process runs: read again when it does, refused when it is wrong."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import structlog
+
+from mesh.settings import ConfigError
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+LOOK_S = 0.5  # how often whoever owns one looks
+
+
+class Reloaded(Generic[T]):
+    """What a file says now; a bad edit is refused with its place, and what was good before stays.
+
+    parse: raises ConfigError, with the file's name and each place that is wrong.
+    """
+
+    def __init__(self, path: Path, parse: Callable[[str, str], T]) -> None:
+        self.path = path
+        self._parse = parse
+        self._text = self._read()
+        self.current: T = parse(self._text, str(path))
+        self.refused: str | None = None  # why the newest edit is not in force
+        self.since_unix_s = time.time()
+        self.loads = 1  # how often a new content came into force
+        self.refusals = 0
+
+    def _read(self) -> str:
+        try:
+            return self.path.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{self.path}: {error}") from error
+
+    def look(self) -> bool:
+        """Whether a new content has come into force since the last look.
+
+        The content is compared and not its date: a ConfigMap's file is a link that is turned to another folder.
+        """
+        try:
+            text = self._read()
+            if text == self._text:
+                return False
+            self._text = text
+            self.current = self._parse(text, str(self.path))
+        except ConfigError as error:
+            if self.refused != str(error):
+                self.refused, self.refusals = str(error), self.refusals + 1
+                log.error("config_refused", file=str(self.path), why=self.refused)
+            return False
+        self.refused, self.since_unix_s, self.loads = None, time.time(), self.loads + 1
+        log.info("config_loaded", file=str(self.path))
+        return True
