@@ -11,6 +11,7 @@ from cli import environment
 from cli.errors import CommandError, Unable
 from cli.screen import Screen
 from mesh import settings
+from mesh.errors import ConfigError
 
 app = typer.Typer(help="The configuration files.", no_args_is_help=True)
 
@@ -27,7 +28,7 @@ def load(folder: Path) -> settings.Config:
     """
     try:
         return settings.load_config(folder)
-    except settings.ConfigError as error:
+    except ConfigError as error:
         raise Unable(str(error)) from error
 
 
@@ -43,7 +44,7 @@ def check(
         raise ConfigWrong(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigWrong(f"{path}: not UTF-8 at byte {error.start}") from error
-    except settings.ConfigError as error:
+    except ConfigError as error:
         name, _, places = str(error).partition(": ")
         raise ConfigWrong("\n  ".join([f"{name}:", *places.split("; ")])) from error
     enabled = [name for name, provider in config.providers.items() if provider.enabled]

@@ -233,3 +233,7 @@ def load(record: dict[str, Any]) -> GatewayError:
         code=record.get("code"),
         retry_after_s=record.get("retry_after_s"),
     )
+
+
+class ConfigError(Exception):
+    """A configuration cannot be used; the message names the file or the variable, and the place in it."""

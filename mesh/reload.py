@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from mesh.settings import ConfigError
+from mesh.errors import ConfigError
 
 log = structlog.get_logger()
 

@@ -18,15 +18,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from mesh.errors import ConfigError
+
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,8}")  # no dot: it ends the id in what is sealed
 _HOST = re.compile(r"\*|(?:\*\.)?(?:[A-Za-z0-9_-]+\.)+[A-Za-z][A-Za-z0-9-]*")  # what fetch.hosts may name
 _Usd = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 _Modality = Literal["text", "image", "audio", "video", "file"]
 HERE = Path(__file__).resolve().parent.parent
-
-
-class ConfigError(Exception):
-    """A configuration file cannot be used; the message names the file and the place in it."""
 
 
 class Environment(BaseSettings):

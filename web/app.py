@@ -9,9 +9,10 @@ from gunicorn.arbiter import Arbiter
 
 from guardrails.guard import Guard
 from mesh import logs, wire
+from mesh.errors import ConfigError
 from mesh.memory import calm_collector
 from mesh.seal import Sealer
-from mesh.settings import ConfigError, Environment, load_config
+from mesh.settings import Environment, load_config
 from routing.choose import Router
 from web import errors, metrics
 from web.auth import Gatekeeper

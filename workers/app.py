@@ -21,8 +21,9 @@ from kombu.entity import Queue
 from redis.exceptions import ResponseError
 
 from mesh import lanes, logs
+from mesh.errors import ConfigError
 from mesh.memory import calm_collector
-from mesh.settings import Config, ConfigError, Environment, load_config
+from mesh.settings import Config, Environment, load_config
 from workers import images
 from workers.consumer import Consumer, role_of
 from workers.fetch import Fetcher

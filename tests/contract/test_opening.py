@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from mesh.settings import ConfigError, ProviderConfig
+from mesh.errors import ConfigError
+from mesh.settings import ProviderConfig
 from workers.providers import open_provider
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from mesh.settings import HERE, ConfigError, Environment, ProviderConfig, load_config, parse_config
+from mesh.errors import ConfigError
+from mesh.settings import HERE, Environment, ProviderConfig, load_config, parse_config
 
 GOOD = """
 provider_models: {openai: [gpt-4], ollama: [llama]}

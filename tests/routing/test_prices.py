@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mesh.errors import ConfigError
 from mesh.job import Target
-from mesh.settings import ConfigError, parse_config
+from mesh.settings import parse_config
 from routing import prices
 from routing.prices import Most
 

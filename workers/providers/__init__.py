@@ -8,7 +8,8 @@ import urllib.parse
 from collections.abc import Mapping
 from typing import cast
 
-from mesh.settings import ConfigError, ProviderConfig
+from mesh.errors import ConfigError
+from mesh.settings import ProviderConfig
 from workers.providers import anthropic, bedrock, ollama, openai
 from workers.providers.adapter import Adapter, Answer, Call, Endpoint, Tally
 from workers.providers.provider import Provider
