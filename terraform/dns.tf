@@ -3,6 +3,9 @@ resource "aws_route53_zone" "this" {
   #checkov:skip=CKV2_AWS_39:Query logs name every client that resolves the gateway, and must lie in us-east-1
   name    = var.domain
   comment = "${local.name}; delegate it from its parent zone"
+
+  # external-dns' records would hold it back.
+  force_destroy = var.environment != "prod"
 }
 
 # Only Amazon may issue certificates for the name.

@@ -1,4 +1,4 @@
-"""terraform/ is written well and fits the provider, its modules, the manifests and the mesh; nothing of it is applied here.
+"""terraform/ is written well and fits the provider, its modules, the manifests and the mesh; nothing of it is applied.
 
 What these cannot tell, because no provider's binary is to be had from a package registry: whether AWS accepts the
 values. `terraform test` with its mocked provider goes one step further where there is a network.
@@ -62,7 +62,7 @@ def test_every_argument_is_one_that_the_provider_knows() -> None:
             id="inside a block",
         ),
         pytest.param(
-            'data "aws_iam_policy_document" "x" {\n dynamic "statement" {\n for_each = [1]\n content {\n effct = "Deny"\n }\n }\n}',
+            'data "aws_iam_policy_document" "x" {\n dynamic "statement" {\n content {\n effct = "Deny"\n }\n }\n}',
             "statement: unknown argument effct",
             id="inside a dynamic block",
         ),
