@@ -69,7 +69,7 @@ def kind_of(block_kind: str, name: str) -> Kind | None:
 def mistakes(block: Block) -> list[str]:
     """What is wrong with one resource or data block, a sentence each with its place.
 
-    Stricter than Terraform in one thing: the few arguments that may be written as blocks too are to be given with a `=`.
+    Stricter than Terraform in one thing: what may be an argument or a block is to be given with a `=`.
     """
     if block.kind not in {"resource", "data"} or not block.labels[0].startswith("aws_"):
         return []
