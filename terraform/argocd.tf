@@ -18,7 +18,7 @@ resource "helm_release" "argocd" {
     notifications = { enabled = false }
   })]
 
-  depends_on = [helm_release.nodes, helm_release.load_balancers]
+  depends_on = [helm_release.nodes]
 }
 
 resource "helm_release" "root" {
@@ -30,12 +30,13 @@ resource "helm_release" "root" {
 
   values = [yamlencode({
     applications = {
-      root = {
+      # The app of apps; once there, it looks after itself (k8s/argocd/root.yaml).
+      ai-gateway-apps = {
         namespace  = "argocd"
         project    = "default"
         finalizers = ["resources-finalizer.argocd.argoproj.io"]
         source = {
-          repoURL        = "https://github.com/${var.repository}"
+          repoURL        = "https://github.com/${var.repository}.git"
           targetRevision = var.revision
           path           = "k8s/argocd"
         }

@@ -90,6 +90,7 @@ module "ebs_csi" {
   attach_aws_ebs_csi_policy = true
 }
 
+# For the load balancer controller, which Argo CD installs.
 module "load_balancers" {
   source  = "terraform-aws-modules/eks-pod-identity/aws"
   version = "2.8.1"
@@ -104,23 +105,4 @@ module "load_balancers" {
       service_account = "aws-load-balancer-controller"
     }
   }
-}
-
-# Makes the Ingress' load balancer; it hands new pods to the balancer and takes old ones out.
-resource "helm_release" "load_balancers" {
-  name       = "aws-load-balancer-controller"
-  namespace  = "kube-system"
-  repository = "https://aws.github.io/eks-charts"
-  chart      = "aws-load-balancer-controller"
-  version    = "3.5.0"
-
-  values = [yamlencode({
-    clusterName    = module.eks.cluster_name
-    region         = var.region
-    vpcId          = module.vpc.vpc_id
-    serviceAccount = { name = "aws-load-balancer-controller" }
-    nodeSelector   = { "karpenter.sh/controller" = "true" }
-  })]
-
-  depends_on = [module.load_balancers]
 }

@@ -12,7 +12,7 @@ data "aws_availability_zones" "here" {
 }
 
 locals {
-  name      = "ai-gateway-${var.environment}"
+  name      = "ai-gateway" # one a region of an account: environments lie in accounts of their own
   namespace = "ai-gateway" # of the gateway's own pods: k8s/base
   account   = data.aws_caller_identity.this.account_id
   partition = data.aws_partition.this.partition

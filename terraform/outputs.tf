@@ -34,12 +34,11 @@ output "files_bucket" {
 }
 
 output "secrets" {
-  description = "The names that External Secrets reads; the provider keys among them are empty until you fill them."
+  description = "The names that External Secrets reads; llm-api-keys is empty until you fill it."
   value = sort([
     for secret in concat(
-      values(aws_secretsmanager_secret.provider),
+      [aws_secretsmanager_secret.providers, aws_secretsmanager_secret.redis],
       values(aws_secretsmanager_secret.master),
-      values(aws_secretsmanager_secret.redis),
     ) : secret.name
   ])
 }

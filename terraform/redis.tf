@@ -75,9 +75,9 @@ resource "aws_elasticache_user_group" "redis" {
 
 locals {
   redis_users = {
-    gateway = "on ~gw:* resetchannels +@all -@dangerous +info -script|flush"
-    # KEDA's scaler reads the lengths of a lane by a script of its own.
-    keda = "on ~gw:* resetchannels -@all +@connection +@read +eval +evalsha"
+    gw = "on ~gw:* resetchannels +@all -@dangerous +info -script|flush"
+    # Enough to read how much there is in a lane, by the scaler's script.
+    keda = "on ~gw:* resetchannels -@all +auth +hello +select +ping +client|setname +client|setinfo +eval +type +llen +hlen +zcard +scard"
   }
 }
 

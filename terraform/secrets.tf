@@ -1,19 +1,15 @@
-# External Secrets copies these into the cluster, one Secret a pod kind. Names: <environment's name>/<topic>.
+# External Secrets copies these into the cluster, one Secret a pod kind: k8s/components/external-secrets and elasticache name them.
 
 locals {
-  # Given by hand, after the apply: terraform/README.md says how. They are made empty.
-  provider_keys = toset(["openai", "anthropic"])
-
   # id:64 hex digits, as GATEWAY_SEAL_KEY and GATEWAY_DOOR_KEY are read. The door's master goes to the web pods only.
   masters = toset(["seal", "door"])
 }
 
-resource "aws_secretsmanager_secret" "provider" {
+# {"OPENAI_API_KEY": …, "ANTHROPIC_API_KEY": …}: given by hand after the apply, as terraform/README.md says. It is made empty.
+resource "aws_secretsmanager_secret" "providers" {
   #checkov:skip=CKV2_AWS_57:Only the provider's own console issues these keys; a new one is put in by hand and taken up without a restart
-  for_each = local.provider_keys
-
-  name        = "${local.name}/${each.key}"
-  description = "The API key of ${each.key}, for its worker only"
+  name        = "${local.name}/llm-api-keys"
+  description = "The providers' keys; each worker mounts its own"
   kms_key_id  = aws_kms_key.rest.arn
 }
 
@@ -21,7 +17,7 @@ resource "aws_secretsmanager_secret" "master" {
   #checkov:skip=CKV2_AWS_57:An old master must open what it sealed until the longest retention is over, so rotation is an edit (new,old)
   for_each = local.masters
 
-  name        = "${local.name}/${each.key}-key"
+  name        = "${local.name}/${each.key}"
   description = "Sealing master: ${each.key}"
   kms_key_id  = aws_kms_key.rest.arn
 }
@@ -47,23 +43,19 @@ resource "aws_secretsmanager_secret_version" "master" {
 }
 
 resource "aws_secretsmanager_secret" "redis" {
-  #checkov:skip=CKV2_AWS_57:Rotated with ElastiCache's user, by -replace of its random_password
-  for_each = local.redis_users
-
-  name        = "${local.name}/redis-${each.key}"
-  description = "How ${each.key} reaches Redis"
+  #checkov:skip=CKV2_AWS_57:Rotated with ElastiCache's users, by -replace of their random_password
+  name        = "${local.name}/redis"
+  description = "The gateway's URL of Redis; address, name and password of KEDA"
   kms_key_id  = aws_kms_key.rest.arn
 }
 
 resource "aws_secretsmanager_secret_version" "redis" {
-  for_each = local.redis_users
-
-  secret_id = aws_secretsmanager_secret.redis[each.key].id
+  secret_id = aws_secretsmanager_secret.redis.id
   secret_string_wo = jsonencode({
-    url      = "rediss://${each.key}:${random_password.redis[each.key].result}@${local.redis_host}:6379/0"
+    url      = "rediss://gw:${random_password.redis["gw"].result}@${local.redis_host}:6379/0"
     address  = "${local.redis_host}:6379"
-    username = each.key
-    password = random_password.redis[each.key].result
+    username = "keda"
+    password = random_password.redis["keda"].result
   })
   secret_string_wo_version = 1
 }
@@ -77,9 +69,8 @@ module "external_secrets" {
 
   external_secrets_secrets_manager_arns = [
     for secret in concat(
-      values(aws_secretsmanager_secret.provider),
+      [aws_secretsmanager_secret.providers, aws_secretsmanager_secret.redis],
       values(aws_secretsmanager_secret.master),
-      values(aws_secretsmanager_secret.redis),
     ) : secret.arn
   ]
   external_secrets_ssm_parameter_arns = []

@@ -1,12 +1,12 @@
 # What only the one who applies this can know. Everything else is decided in the file of its topic.
 
 variable "environment" {
-  description = "dev or prod. It names everything, and says which folder of k8s/overlays Argo CD follows."
+  description = "dev or prod: whether things may be lost to save money, and are thrown away with what is in them."
   type        = string
 
   validation {
     condition     = contains(["dev", "prod"], var.environment)
-    error_message = "environment is dev or prod: there is a k8s/overlays folder for each."
+    error_message = "environment is dev or prod."
   }
 }
 
