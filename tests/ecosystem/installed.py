@@ -44,12 +44,16 @@ def environment(lock: Path, folder: Path) -> Path:
 
 def node() -> Path:
     """A folder with what package-lock.json names, and the script."""
+    return node_folder(HERE / "node", PLACE / "node")
+
+
+def node_folder(source: Path, folder: Path) -> Path:
+    """`folder`, with what lies in `source` and what its package-lock.json names."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         not_here("there is no node, or no npm: apt-get install nodejs npm")
-    folder = PLACE / "node"
     mark = folder / "installed"
-    lock = HERE / "node" / "package-lock.json"
-    shutil.copytree(HERE / "node", folder, dirs_exist_ok=True)
+    lock = source / "package-lock.json"
+    shutil.copytree(source, folder, dirs_exist_ok=True)
     if not _marked(mark, lock):
         mark.unlink(missing_ok=True)
         _do(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], folder)
