@@ -20,7 +20,7 @@ class Measured:
     redis_request_cpu_s: float = 0.088e-3  # mesh/README, "Decisions": submit, claim and finish
     web_share: float = 0.86  # of what is not Redis: the parts of the prototype with the same shape, 0.22 and 0.036
     redis_chunk_share: float = 0.16  # of a chunk's: the same prototype, 0.05 of 0.31
-    job_bytes: int = 2_000  # an ended job in Redis; see scripts/simulator/README.md
+    job_bytes: int = 3_200  # an ended job in Redis, weighed: scripts/simulator/README.md
     web_waits: int = 2_000  # blocked requests a web process was weighed with
 
 
