@@ -12,6 +12,35 @@ locals {
   ]
 
   bedrock_actions = ["bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"]
+
+  bedrock_statements = [
+    {
+      sid       = "Models"
+      actions   = local.bedrock_actions
+      resources = local.bedrock_model_arns
+    },
+    {
+      sid       = "Profiles"
+      actions   = local.bedrock_actions
+      resources = local.bedrock_profile_arns
+    },
+    {
+      sid       = "ModelsThroughProfiles"
+      actions   = local.bedrock_actions
+      resources = local.bedrock_profiled_arns
+      condition = [{
+        test     = "StringEquals"
+        variable = "bedrock:InferenceProfileArn"
+        values   = local.bedrock_profile_arns
+      }]
+    },
+    {
+      # What the worker lists for /v1/models. AWS knows no narrower resource for it.
+      sid       = "List"
+      actions   = ["bedrock:ListFoundationModels"]
+      resources = ["*"]
+    },
+  ]
 }
 
 module "bedrock" {
@@ -21,36 +50,7 @@ module "bedrock" {
   name                 = "${local.name}-bedrock"
   attach_custom_policy = true
 
-  policy_statements = concat(
-    length(var.bedrock_models) == 0 ? [] : [{
-      sid       = "Models"
-      actions   = local.bedrock_actions
-      resources = local.bedrock_model_arns
-    }],
-    length(var.bedrock_profiles) == 0 ? [] : [
-      {
-        sid       = "Profiles"
-        actions   = local.bedrock_actions
-        resources = local.bedrock_profile_arns
-      },
-      {
-        sid       = "ModelsThroughProfiles"
-        actions   = local.bedrock_actions
-        resources = local.bedrock_profiled_arns
-        condition = [{
-          test     = "StringEquals"
-          variable = "bedrock:InferenceProfileArn"
-          values   = local.bedrock_profile_arns
-        }]
-      },
-    ],
-    # What the worker lists for /v1/models. AWS knows no narrower resource for it.
-    [{
-      sid       = "List"
-      actions   = ["bedrock:ListFoundationModels"]
-      resources = ["*"]
-    }],
-  )
+  policy_statements = [for statement in local.bedrock_statements : statement if length(statement.resources) > 0]
 
   associations = {
     worker = {

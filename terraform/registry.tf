@@ -45,8 +45,8 @@ module "pusher" {
   use_name_prefix    = false
   enable_github_oidc = true
 
-  oidc_subjects          = ["${var.repository}:ref:refs/heads/main"]
-  oidc_wildcard_subjects = ["${var.repository}:ref:refs/tags/v*"]
+  # All in this one list: the module's other, of exact subjects, would be a second condition that must hold as well.
+  oidc_wildcard_subjects = ["${var.repository}:ref:refs/heads/main", "${var.repository}:ref:refs/tags/v*"]
 
   # Logging in is account-wide; what may be pushed says the repository's own policy.
   create_inline_policy = true

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -102,7 +103,7 @@ def test_every_name_that_is_used_is_declared_and_every_variable_is_used() -> Non
     kinds = {"resource": "", "data": "data.", "ephemeral": "ephemeral."}
     things = {kinds[block.kind] + ".".join(block.labels) for block in BLOCKS if block.kind in kinds}
     used = {(file.name, name) for file in FILES for name in hcl.references(file.read_text())}
-    loop_names = {"secret", "user"}
+    loop_names = {"secret", "user", "statement"}
 
     for file, name in sorted(used):
         first, *rest = name.split(".")
@@ -178,3 +179,20 @@ def test_terraforms_own_tests_name_things_that_are_there(path: Path) -> None:
             assert rest[0] in known[kind], name
         elif kind.startswith("aws_") or kind == "helm_release":
             assert ".".join((kind, rest[0])) in things, name
+
+
+def rendered(template: Path) -> list[dict[str, Any]]:
+    """A chart's template with values put in. It uses two of Helm's expressions, so this needs no Helm."""
+    values = {".Values.cluster": "ai-gateway", ".Values.role": "node", "toJson .Values.capacity": '["spot"]'}
+    text = re.sub(r"\{\{ (.*?) \}\}", lambda match: values[match[1]], template.read_text())
+    return list(yaml.safe_load_all(text))
+
+
+def test_karpenters_pools_take_their_nodes_from_classes_that_are_there() -> None:
+    templates = sorted((TERRAFORM / "charts" / "karpenter-nodes" / "templates").glob("*.yaml"))
+    objects = [each for template in templates for each in rendered(template)]
+    classes = {each["metadata"]["name"] for each in objects if each["kind"] == "EC2NodeClass"}
+    pools = {each["metadata"]["name"]: each["spec"] for each in objects if each["kind"] == "NodePool"}
+    assert {pool["template"]["spec"]["nodeClassRef"]["name"] for pool in pools.values()} == classes
+    assert pools["gpu"]["template"]["spec"]["taints"] == [{"key": "nvidia.com/gpu", "effect": "NoSchedule"}]
+    assert set(pools["gpu"]["limits"]) == {"nvidia.com/gpu"}
