@@ -15,6 +15,7 @@ SERIES: dict[str, Callable[[Sample], int]] = {
     "running": lambda sample: sample.running,
     "parked": lambda sample: sample.parked,
     "pods": lambda sample: sample.replicas,
+    "paid so far, pod minutes": lambda sample: round(sample.pod_s / 60),
 }
 
 

@@ -80,6 +80,7 @@ class Sample:
     parked: int
     replicas: int
     ready: int
+    pod_s: float  # of all pods so far: what is paid for
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,7 @@ class Fleet:
                     f"{self._open} job{'s wait' * (self._open > 1) or ' waits'} for ever: no pod takes them"
                 )
             self._job_s += self._open * (at_s - self._now_s)
+            self._pod_s += (len(self._pods) + len(self._leaving)) * (at_s - self._now_s)
             self._now_s = at_s
             if name == "arrival":
                 assert isinstance(what, Arrival)
@@ -193,7 +195,6 @@ class Fleet:
                 self._cut(what)
             else:
                 self._settle(name, what)
-        self._pod_s += sum(self._now_s - pod.created_s for pod in self._pods + self._leaving)
         return Run(jobs, samples, self._pod_s, self._job_s, self._now_s, self._released)
 
     def _submitted(self, arrival: Arrival) -> Job:
@@ -224,7 +225,14 @@ class Fleet:
         running = sum(len(pod.running) for pod in self._pods + self._leaving)
         lanes = self._lanes
         return Sample(
-            self._now_s, len(lanes.interactive), len(lanes.batch), running, self._parked, len(self._pods), ready
+            self._now_s,
+            len(lanes.interactive),
+            len(lanes.batch),
+            running,
+            self._parked,
+            len(self._pods),
+            ready,
+            self._pod_s,
         )
 
     def _ring(self, job: Job) -> None:
@@ -271,7 +279,7 @@ class Fleet:
             self._parked += 1
             self._at(self._now_s + self._outage.parked_s, "due", job)
         if pod.leaving and not pod.running and pod in self._leaving:
-            self._gone(pod)
+            self._leaving.remove(pod)
         self._serve(pod)
 
     def _scale_to(self, replicas: int, *, settled: bool = False) -> None:
@@ -290,7 +298,7 @@ class Fleet:
             if pod.running:
                 self._at(self._now_s + self._kind.grace_s, "over", pod)
             else:
-                self._gone(pod)
+                self._leaving.remove(pod)
 
     def _cut(self, pod: _Pod) -> None:
         """The grace is over: what still runs is given back."""
@@ -298,11 +306,7 @@ class Fleet:
             return
         left = list(pod.running.values())
         pod.running.clear()
-        self._gone(pod)
+        self._leaving.remove(pod)
         self._released += len(left)
         for job in left:
             self._ring(job)
-
-    def _gone(self, pod: _Pod) -> None:
-        self._leaving.remove(pod)
-        self._pod_s += self._now_s - pod.created_s

@@ -20,7 +20,7 @@ def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def sample(at_s: float, waiting: int, replicas: int) -> Sample:
-    return Sample(at_s, waiting, 0, 0, 0, replicas, replicas)
+    return Sample(at_s, waiting, 0, 0, 0, replicas, replicas, 60.0 * at_s * replicas)
 
 
 def test_a_burst_from_zero_is_played_drawn_and_priced(tmp_path: Path) -> None:
