@@ -1,0 +1,110 @@
+"""Every kustomization builds, and every object is what the cluster's schemas say."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.deploy import tools
+from tests.deploy.manifests import K8S, ROOT, Manifests, Object, build
+
+FOLDERS = sorted(
+    str(path.parent.relative_to(K8S))
+    for path in K8S.rglob("kustomization.yaml")
+    if yaml.safe_load(path.read_text())["kind"] == "Kustomization"
+)
+COMPONENTS = sorted(path.parent.name for path in (K8S / "components").glob("*/kustomization.yaml"))
+WHOLE = ("base", "overlays/dev", "overlays/prod", "argocd")
+_OURS = ("", "apps", "autoscaling", "batch", "networking.k8s.io", "policy", "rbac.authorization.k8s.io")
+
+
+def group(object_: Object) -> str:
+    return str(object_["apiVersion"]).rpartition("/")[0]
+
+
+def of_others(objects: tuple[Object, ...]) -> list[Object]:
+    return [each for each in objects if group(each) not in _OURS]
+
+
+def check_kubernetes(objects: list[Object], folder: Path) -> str:
+    """What Kubernetes' own schemas have against the objects; unknown fields too."""
+    path = folder / "objects.yaml"
+    path.write_text(yaml.safe_dump_all(objects))
+    command = [str(tools.python()), "-m", "kubernetes_validate", "--strict", "--quiet", "-k", "1.37", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return "" if done.returncode == 0 and not done.stdout else done.stdout + done.stderr[-2000:]
+
+
+def check_others(objects: list[Object]) -> str:
+    """What KEDA, Argo CD, External Secrets, cert-manager and Prometheus' operator have against theirs."""
+    folder = tools.node()
+    done = subprocess.run(
+        ["node", "check.js"], cwd=folder, input=json.dumps(objects), capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def with_component(name: str, folder: Path) -> Manifests:
+    """The base with one component, and with the secrets that some change."""
+    before = ["external-secrets"] if name == "elasticache" else []
+    home = folder / name
+    home.mkdir()
+    kustomization = {
+        "kind": "Kustomization",
+        "resources": [os.path.relpath(K8S / "base", home)],
+        "components": [os.path.relpath(K8S / "components" / each, home) for each in [*before, name]],
+    }
+    (home / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    return build(str(home))
+
+
+@pytest.fixture(scope="session")
+def every_object(tmp_path_factory: pytest.TempPathFactory) -> tuple[Object, ...]:
+    """What the whole folders and each component with the base make, each object once."""
+    folder = tmp_path_factory.mktemp("components")
+    made = [build(each) for each in WHOLE] + [with_component(name, folder) for name in COMPONENTS]
+    return tuple({json.dumps(each, sort_keys=True): each for manifests in made for each in manifests.objects}.values())
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_kustomization_builds(folder: str) -> None:
+    assert build(folder).objects
+
+
+def test_the_objects_of_kubernetes_own_kinds_are_strictly_valid(
+    every_object: tuple[Object, ...], tmp_path: Path
+) -> None:
+    ours = [each for each in every_object if group(each) in _OURS]
+    assert len(ours) > 60
+    assert not check_kubernetes(ours, tmp_path)
+
+
+def test_the_objects_of_other_peoples_kinds_are_strictly_valid(every_object: tuple[Object, ...]) -> None:
+    assert not check_others(of_others(every_object))
+
+
+def test_the_checks_find_a_misspelt_field_and_a_wrong_value(tmp_path: Path) -> None:
+    deployment = copy.deepcopy(build("base").of("Deployment")["web"])
+    deployment["spec"]["template"]["spec"]["containers"][0]["livenesProbe"] = {}
+    assert "livenesProbe" in check_kubernetes([deployment], tmp_path)
+    misspelt, wrong = (copy.deepcopy(build("base").of("ScaledObject")["ollama"]) for _ in range(2))
+    misspelt["spec"]["scaleTargetRef"]["nmae"] = "ollama"
+    wrong["spec"]["fallback"]["behavior"] = "hope"
+    faults = check_others([misspelt, wrong])
+    assert "nmae" in faults and "behavior" in faults
+
+
+def test_every_file_of_the_folder_is_built_into_something() -> None:
+    named: set[Path] = set()
+    for path in [*K8S.rglob("kustomization.yaml"), ROOT / "config" / "kustomization.yaml"]:
+        text = path.read_text()
+        named.add(path)
+        named |= {each for each in path.parent.iterdir() if each.is_file() and each.name in text}
+    assert {path for path in K8S.rglob("*") if path.is_file()} - named <= {K8S / "README.md"}
