@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from tests.deploy import tools
+from tests.deploy import readers
 
 ROOT = Path(__file__).parent.parent.parent
 K8S = ROOT / "k8s"
@@ -66,7 +66,7 @@ def build(folder: str) -> Manifests:
     """
     folder: below k8s/.
     """
-    command = [str(tools.kubectl()), "kustomize", str(K8S / folder)]
+    command = [str(readers.kubectl()), "kustomize", str(K8S / folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return Manifests(tuple(yaml.safe_load_all(done.stdout)))

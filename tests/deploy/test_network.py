@@ -24,7 +24,7 @@ DNS = End({"k8s-app": "kube-dns"}, "kube-system")
 ELSEWHERE = {
     "internet": End(address="203.0.113.7"),
     "internet6": End(address="2001:db8::7"),
-    "vpc": End(address="10.0.3.4"),
+    "vpc": End(address="10.20.3.4"),
     "instance": End(address="169.254.169.254"),
     "identity": End(address="169.254.170.23"),
     "dns": DNS,
@@ -53,6 +53,7 @@ PROD = {
     *(each for each in OPEN if "redis" not in each),
     *((each, "vpc", 6379) for each in ("web", *WORKERS)),
     ("vpc", "web", 8080),
+    ("worker-bedrock", "vpc", 443),
 }
 PORTS = (53, 80, 443, 6333, 6334, 6379, 8080, 9090, 11434)
 

@@ -16,14 +16,14 @@ from pathlib import Path
 from tests.ecosystem.installed import not_here
 
 HERE = Path(__file__).parent
-PLACE = HERE.parent.parent / ".gateway" / "deploy"
+PLACE = HERE.parent.parent / ".gateway" / "kubernetes"
 WITHIN_S = 500
 
 
 @functools.cache
 def python() -> Path:
-    """The interpreter of an environment with what requirements.lock names."""
-    lock, folder = HERE / "requirements.lock", PLACE / "venv"
+    """The interpreter of an environment with what kubernetes.lock names."""
+    lock, folder = HERE / "kubernetes.lock", PLACE / "venv"
     if not _marked(folder, lock):
         shutil.rmtree(folder, ignore_errors=True)
         _do([sys.executable, "-m", "venv", str(folder)], HERE)
@@ -57,8 +57,8 @@ def node() -> Path:
     """A folder with what package-lock.json names, and the script."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         not_here("there is no node, or no npm: apt-get install nodejs npm")
-    folder, lock = PLACE / "node", HERE / "node" / "package-lock.json"
-    shutil.copytree(HERE / "node", folder, dirs_exist_ok=True)
+    folder, lock = PLACE / "kinds", HERE / "kinds" / "package-lock.json"
+    shutil.copytree(HERE / "kinds", folder, dirs_exist_ok=True)
     if not _marked(folder, lock):
         _do(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], folder)
         _mark(folder, lock)
