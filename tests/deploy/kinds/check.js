@@ -43,4 +43,4 @@ for (const fault of ts.getPreEmitDiagnostics(program)) {
   const line = fault.file ? fault.file.getLineAndCharacterOfPosition(fault.start).line : -1
   faults.push(`${objects[line] ? told(objects[line]) : "?"}: ${ts.flattenDiagnosticMessageText(fault.messageText, " ")}`)
 }
-console.log(faults.join("\n"))
+for (const fault of faults) console.log(fault)
