@@ -189,3 +189,18 @@ def test_argo_cd_leaves_the_number_of_pods_to_their_scalers() -> None:
         for name, app in apps.items()
     }
     assert all(waves[name] < waves["ai-gateway"] for name in apps if not name.startswith("ai-gateway"))
+
+
+def test_the_policies_know_the_vpc_that_terraform_makes() -> None:
+    network = ROOT / "terraform" / "network.tf"
+    if not network.exists():
+        pytest.skip("there is no terraform/ in this checkout")
+    (made,) = re.findall(r'^  cidr = "(\S+)"', network.read_text(), re.MULTILINE)
+    policies = build("overlays/prod").of("NetworkPolicy")
+    named = [
+        peer["ipBlock"]["cidr"]
+        for name in ("elasticache", "worker-bedrock-endpoint", "web-from-alb")
+        for rule in policies[name]["spec"].get("egress", policies[name]["spec"].get("ingress"))
+        for peer in rule.get("to", rule.get("from"))
+    ]
+    assert named == [made] * 3
