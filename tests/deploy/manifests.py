@@ -67,6 +67,6 @@ def build(folder: str) -> Manifests:
     folder: below k8s/.
     """
     command = [str(readers.kubectl()), "kustomize", str(K8S / folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return Manifests(tuple(yaml.safe_load_all(done.stdout)))

@@ -53,7 +53,9 @@ class Container:
 
     def run(self, command: list[str]) -> int:
         """A command in the container, as `kubectl exec` would run it, and its exit code."""
-        return subprocess.run(self._here(command), env=self.environment, cwd=ROOT, timeout=60).returncode
+        return subprocess.run(
+            self._here(command), env=self.environment, cwd=ROOT, capture_output=True, timeout=60
+        ).returncode
 
     def say(self, command: list[str]) -> str:
         """What a command in the container prints."""

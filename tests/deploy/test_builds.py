@@ -16,6 +16,8 @@ import yaml
 from tests.deploy import readers
 from tests.deploy.manifests import K8S, Manifests, Object, build
 
+pytestmark = pytest.mark.timeout(600)  # the first test of all puts in place what reads manifests
+
 WHOLE = ("base", "overlays/dev", "overlays/prod", "argocd")
 _OURS = ("", "apps", "autoscaling", "batch", "networking.k8s.io", "policy", "rbac.authorization.k8s.io")
 
@@ -33,7 +35,7 @@ def check_kubernetes(objects: list[Object], folder: Path) -> str:
     path = folder / "objects.yaml"
     path.write_text(yaml.safe_dump_all(objects))
     command = [str(readers.python()), "-m", "kubernetes_validate", "--strict", "--quiet", "-k", "1.37", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert not done.stderr
     return done.stdout
 
@@ -42,7 +44,7 @@ def check_others(objects: list[Object]) -> list[str]:
     """What KEDA, Argo CD, External Secrets, cert-manager and Prometheus' operator have against theirs."""
     folder = readers.node()
     done = subprocess.run(
-        ["node", "check.js"], cwd=folder, input=json.dumps(objects), capture_output=True, text=True, timeout=100
+        ["node", "check.js"], cwd=folder, input=json.dumps(objects), capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()

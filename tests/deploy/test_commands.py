@@ -20,6 +20,8 @@ from tests.conftest import free_port, wait_until
 from tests.deploy.manifests import K8S, Object
 from tests.deploy.pods import Cluster, Container
 
+pytestmark = pytest.mark.timeout(600)  # the first test of all puts in place what reads manifests
+
 
 @pytest.fixture(scope="module")
 def web(cluster: Cluster) -> Container:

@@ -13,6 +13,8 @@ from mesh.settings import Environment, load_config
 from tests.deploy.manifests import ROOT, Manifests, Object, build, component, containers, lists
 from workers.consumer import role_of
 
+pytestmark = pytest.mark.timeout(600)  # the first test of all puts in place what reads manifests
+
 CONFIG = load_config(ROOT / "config")
 EVERYWHERE = ("base", "overlays/dev", "overlays/prod")
 FOREIGN = {"ollama", "redis", "qdrant", "ollama-pull"}  # components whose image is not ours

@@ -10,6 +10,8 @@ import pytest
 
 from tests.deploy.manifests import Manifests, Object, build
 
+pytestmark = pytest.mark.timeout(600)  # the first test of all puts in place what reads manifests
+
 
 @dataclass(frozen=True)
 class End:

@@ -16,6 +16,8 @@ from tests.conftest import wait_until
 from tests.deploy.manifests import build, lists
 from tests.deploy.pods import Cluster
 
+pytestmark = pytest.mark.timeout(600)  # the first test of all puts in place what reads manifests
+
 # KEDA's redis scaler asks for a length by the key's type, in one script.
 READ = """
 local kind = redis.call('TYPE', KEYS[1]).ok
@@ -24,7 +26,6 @@ if kind == 'hash' then return redis.call('HLEN', KEYS[1]) end
 if kind == 'set' then return redis.call('SCARD', KEYS[1]) end
 return redis.call('LLEN', KEYS[1])
 """
-SCALED = build("base").of("ScaledObject")["worker-openai"]
 
 
 @dataclass(frozen=True)
@@ -73,38 +74,44 @@ def keda(cluster: Cluster) -> redis.Redis:
     return store.connect(cluster.url(held["username"], held["password"]))
 
 
-def truth(client: redis.Redis) -> Truth:
+@pytest.fixture(scope="module")
+def reads() -> dict[str, str]:
+    """The keys that KEDA reads for openai's worker, by trigger, in their order."""
+    return lists(build("base").of("ScaledObject")["worker-openai"])
+
+
+def truth(client: redis.Redis, reads: dict[str, str]) -> Truth:
     together = client.pipeline(transaction=True)
     together.zcard("gw:jobs:open")
-    for key in (name for trigger, name in lists(SCALED).items() if trigger.startswith("running")):
+    for key in (name for trigger, name in reads.items() if trigger.startswith("running")):
         together.zcard(key)
     together.xlen("gw:ledger:rows")
     open_, *running, ended = together.execute()
     return Truth(open_, sum(running), ended)
 
 
-def watch(client: redis.Redis, keda: redis.Redis, stop: threading.Event) -> list[Sample]:
+def watch(client: redis.Redis, keda: redis.Redis, reads: dict[str, str], stop: threading.Event) -> list[Sample]:
     samples = []
     while not stop.is_set():
-        before = truth(client)
-        read = {name: int(keda.eval(READ, 1, key)) for name, key in lists(SCALED).items()}  # type: ignore[arg-type]
-        samples.append(Sample(before, read, truth(client)))
+        before = truth(client, reads)
+        read = {name: int(keda.eval(READ, 1, key)) for name, key in reads.items()}  # type: ignore[arg-type]
+        samples.append(Sample(before, read, truth(client, reads)))
         stop.wait(0.01)
     return samples
 
 
 def test_the_scaler_reads_every_job_that_has_not_ended_through_a_whole_burst(
-    cluster: Cluster, keda: redis.Redis
+    cluster: Cluster, keda: redis.Redis, reads: dict[str, str]
 ) -> None:
     caller = Caller(cluster.start_ready("web").url(), cluster.key())
     cluster.start_ready("worker-openai", GATEWAY_SLOTS="8")
     stop = threading.Event()
     with ThreadPoolExecutor(41) as pool:
-        watching = pool.submit(watch, cluster.client(), keda, stop)
+        watching = pool.submit(watch, cluster.client(), keda, reads, stop)
         ways = (caller.ask, caller.ask_later)
         wishes = [Wish(f"burst-{number}", delay_ms=100 + number % 5 * 20) for number in range(120)]
         answers = list(pool.map(lambda wish: ways[len(wish.marker) % 2](wish), wishes))
-        wait_until(lambda: not truth(cluster.client()).open, 20, "every job has ended")
+        wait_until(lambda: not truth(cluster.client(), reads).open, 20, "every job has ended")
         stop.set()
         samples = watching.result()
     assert {answer.status for answer in answers} == {200, 202}
@@ -113,11 +120,11 @@ def test_the_scaler_reads_every_job_that_has_not_ended_through_a_whole_burst(
     busy = [sample for sample in samples if sample.least > 0]
     assert len(busy) > 50
     assert min(sample.total for sample in busy) > 0
-    for trigger in lists(SCALED):
+    for trigger in reads:
         assert max(sample.read[trigger] for sample in samples) > 0, trigger
     assert max(sample.total for sample in samples) > 8  # more than one pod's slots: the list alone would not tell
     assert samples[-1].after.open == 0
-    assert not any(int(keda.eval(READ, 1, key)) for key in lists(SCALED).values())  # type: ignore[arg-type]
+    assert not any(int(keda.eval(READ, 1, key)) for key in reads.values())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

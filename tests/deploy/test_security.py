@@ -6,6 +6,8 @@ import pytest
 
 from tests.deploy.manifests import Manifests, Object, build, component, containers
 
+pytestmark = pytest.mark.timeout(600)  # the first test of all puts in place what reads manifests
+
 EVERYWHERE = ("base", "overlays/dev", "overlays/prod")
 RESTRICTED_VOLUMES = {
     "configMap",
