@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Generic, Literal, TypeVar
 
 import orjson
@@ -108,9 +109,10 @@ def _text(value: Any) -> str:
 class Submitted:
     """What became of a submission.
 
-    outcome: queued (`waiting` before it, `gap_ms` between two of them, where that is known) | again (this id was
-    accepted before) | same, conflict (the idempotency key is another job's, whose id is `other`) | full (`waiting` in
-    the lane) | held (by the hold named `other`) | missing (the large request has gone)
+    outcome: queued (`waiting` before it, `gap_ms` between two of them, where that is known, `taken` of each window) |
+    again (this id was accepted before) | same, conflict (the idempotency key is another job's, whose id is `other`) |
+    full (`waiting` in the lane) | held (by the hold named `other`, of which `waiting` is taken, for `wait_ms`: 0 is not
+    known, -1 for ever) | missing (the large request has gone)
     """
 
     outcome: Literal["queued", "again", "same", "conflict", "full", "held", "missing"]
@@ -118,6 +120,8 @@ class Submitted:
     created_ms: int = 0
     gap_ms: float = 0.0
     other: str = ""
+    taken: tuple[int, ...] = ()
+    wait_ms: int = 0
 
 
 def _gap_ms(pace: bytes | None) -> float | None:
@@ -130,11 +134,12 @@ def _submitted(reply: Any) -> Submitted:
     outcome = _text(reply[0])
     match outcome:
         case "queued":
-            return Submitted("queued", waiting=reply[1], created_ms=reply[2], gap_ms=_gap_ms(reply[3]) or 0.0)
+            gap_ms = _gap_ms(reply[3]) or 0.0
+            return Submitted("queued", waiting=reply[1], created_ms=reply[2], gap_ms=gap_ms, taken=tuple(reply[4]))
         case "full":
             return Submitted("full", waiting=reply[1])
         case "held":
-            return Submitted("held", waiting=reply[2], other=_text(reply[1]))
+            return Submitted("held", waiting=reply[2], other=_text(reply[1]), wait_ms=reply[3])
         case "same" | "conflict":
             return Submitted("same" if outcome == "same" else "conflict", other=_text(reply[1]))
         case "again" | "missing":
@@ -149,7 +154,7 @@ def submit(job: Submission, *, lane_limit: int, idempotency_ms: int, index_ms: i
     """
     holds: list[Arg] = []
     for hold in job.holds:
-        holds += (hold.name, hold.amount, hold.ceiling)
+        holds += (hold.kind, hold.name, hold.amount, hold.ceiling, hold.unit, hold.life_ms)
     target = job.spec.target
     args: list[Arg] = [
         job.id, job.lane.name, job.tenant, job.idempotency_key, job.fingerprint, idempotency_ms, job.timeout_ms,
@@ -163,6 +168,8 @@ def submit(job: Submission, *, lane_limit: int, idempotency_ms: int, index_ms: i
         args += ("rerun", "0")
     if job.reserved_usd:
         args += ("reserved", job.reserved_usd)
+    if job.tags:
+        args += ("tags", job.tags)
     return _call("submit", args, _submitted)
 
 
@@ -283,13 +290,16 @@ def append(saying: Sequence[Said]) -> Call[list[str]]:
 
 def finish(
     job_id: str, fence: int, state: State, *, end: bytes, result: bytes = b"", attempt: bytes = b"",
-    usage: bytes = b"", cost_usd: str = "", reason: str = "", last: int = 0,
+    usage: bytes = b"", cost_usd: str = "", reason: str = "", last: int = 0, measured: Mapping[str, int] = MappingProxyType({}),
 ) -> Call[str]:  # fmt: skip
     """End a job; the reply is "ok", "already" or "lost".
 
-    last: the number of its last event.
+    last: the number of its last event. measured: by unit, what its holds are settled by.
     """
-    return _call("finish", (job_id, fence, state.value, end, result, attempt, usage, cost_usd, reason, last), _text)
+    args: list[Arg] = [job_id, fence, state.value, end, result, attempt, usage, cost_usd, reason, last]
+    for unit, amount in measured.items():
+        args += (unit, amount)
+    return _call("finish", args, _text)
 
 
 def release(
