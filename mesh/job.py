@@ -41,9 +41,9 @@ UNBOUNDED = 2**53 - 1  # as a hold's ceiling; the largest whole number that Lua 
 class Hold:
     """What a job takes of a counter. What that counts is routing's business.
 
-    kind: open (given back when the job ends) | spent (a counter that lives for `life_ms`, and is settled) | window (what
-    was taken within the last `life_ms`, and is settled). To settle is to put what the job has measured of `unit` in the
-    place of `amount`; without a unit it stays as it was taken.
+    kind: open (given back when the job ends) | spent (a counter that lives for `life_ms`, and is settled) | window
+    (what was taken within the last `life_ms`, and is settled). To settle is to put what the job has measured of `unit`
+    in the place of `amount`; without a unit it stays as it was taken.
     """
 
     name: str  # no spaces

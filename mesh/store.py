@@ -290,7 +290,8 @@ def append(saying: Sequence[Said]) -> Call[list[str]]:
 
 def finish(
     job_id: str, fence: int, state: State, *, end: bytes, result: bytes = b"", attempt: bytes = b"",
-    usage: bytes = b"", cost_usd: str = "", reason: str = "", last: int = 0, measured: Mapping[str, int] = MappingProxyType({}),
+    usage: bytes = b"", cost_usd: str = "", reason: str = "", last: int = 0,
+    measured: Mapping[str, int] = MappingProxyType({}),
 ) -> Call[str]:  # fmt: skip
     """End a job; the reply is "ok", "already" or "lost".
 

@@ -52,7 +52,7 @@ local function take_hold(kind, name, amount, ceiling, unit, life_ms, now)
   local key = P .. (kind == 'open' and 'hold:' or 'spent:') .. name
   local sum = redis.call('INCRBY', key, amount)
   if sum > most then
-    redis.call('DECRBY', key, amount)
+    if redis.call('DECRBY', key, amount) <= 0 then redis.call('DEL', key) end
     return false, sum - wanted, wanted > most and -1 or 0
   end
   if kind == 'spent' and sum == wanted then redis.call('PEXPIRE', key, life_ms) end
