@@ -46,7 +46,7 @@ class Hold:
     in the place of `amount`; without a unit it stays as it was taken.
     """
 
-    name: str  # no spaces
+    name: str  # one line
     amount: int
     ceiling: int
     kind: Literal["open", "spent", "window"] = "open"

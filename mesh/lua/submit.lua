@@ -32,13 +32,14 @@ if large == '1' and redis.call('EXISTS', P .. 'request:' .. id) == 0 then return
 local now = now_ms()
 local kept, windows = '', {}
 for i = 12, 6 + holds * 6, 6 do
-  local taken, sum, word = take_hold(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], now)
+  local kind, name, amount = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local taken, sum, where = take_hold(kind, name, amount, ARGV[i + 3], ARGV[i + 5], now)
   if not taken then
     end_holds(kept, {}, 0, true)
-    return { 'held', ARGV[i + 1], sum, word }
+    return { 'held', name, sum, where }
   end
-  kept = kept .. word
-  if ARGV[i] == 'window' then windows[#windows + 1] = sum end
+  kept = kept .. hold_line(kind, name, amount, ARGV[i + 4], where)
+  if kind == 'window' then windows[#windows + 1] = sum end
 end
 if large == '1' then redis.call('PERSIST', P .. 'request:' .. id) end
 if idem ~= '' then redis.call('SET', P .. 'idem:' .. tenant .. ':' .. idem, id .. ' ' .. fingerprint, 'PX', idem_ms) end

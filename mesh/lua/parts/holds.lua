@@ -35,11 +35,10 @@ local function wait_ms(key, slice, more, period, now)
   return period
 end
 
--- Take one hold. true, what is taken now and the line that the job keeps | false, what is taken already and how many ms to wait (0: nobody
--- knows; -1: it is more than the ceiling by itself).
-local function take_hold(kind, name, amount, ceiling, unit, life_ms, now)
+-- Take one hold. true, what is taken now and in which slice | false, what is taken already and how many ms to wait (0: nobody knows; -1:
+-- it is more than the ceiling by itself).
+local function take_hold(kind, name, amount, ceiling, life_ms, now)
   local wanted, most = tonumber(amount), tonumber(ceiling)
-  local line = kind .. ' ' .. name .. ' ' .. amount .. ' ' .. unit .. ' '
   if kind == 'window' then
     local key, period = P .. 'window:' .. name, tonumber(life_ms)
     local slice = math.floor(now * SLICES / period)
@@ -47,7 +46,7 @@ local function take_hold(kind, name, amount, ceiling, unit, life_ms, now)
     if sum + wanted > most then return false, sum, wanted > most and -1 or wait_ms(key, slice, sum + wanted - most, period, now) end
     redis.call('HSET', key, 'sum', sum + wanted, 'at', slice, slice, own + wanted)
     if at ~= slice then redis.call('PEXPIRE', key, period * 2) end
-    return true, sum + wanted, line .. slice .. '\n'
+    return true, sum + wanted, slice
   end
   local key = P .. (kind == 'open' and 'hold:' or 'spent:') .. name
   local sum = redis.call('INCRBY', key, amount)
@@ -56,7 +55,7 @@ local function take_hold(kind, name, amount, ceiling, unit, life_ms, now)
     return false, sum - wanted, wanted > most and -1 or 0
   end
   if kind == 'spent' and sum == wanted then redis.call('PEXPIRE', key, life_ms) end
-  return true, sum, line .. '0\n'
+  return true, sum, 0
 end
 
 local function change_window(key, slice, by)
@@ -66,10 +65,15 @@ local function change_window(key, slice, by)
   end
 end
 
+-- What a job remembers of a hold.
+local function hold_line(kind, name, amount, unit, slice)
+  return kind .. ' ' .. amount .. ' ' .. unit .. ' ' .. slice .. ' ' .. name .. '\n'
+end
+
 -- End the holds that these lines tell. measured: by unit, what the job has really taken. lost: attempts of which nobody knows what they
 -- took: each counts as all that was held. undo: as if nothing had ever been taken.
 local function end_holds(lines, measured, lost, undo)
-  for kind, name, amount, unit, slice in (lines or ''):gmatch('(%S+) (%S+) (%d+) (%S+) (%d+)\n') do
+  for kind, amount, unit, slice, name in (lines or ''):gmatch('(%S+) (%d+) (%S+) (%d+) ([^\n]+)\n') do
     if kind == 'open' then
       if redis.call('DECRBY', P .. 'hold:' .. name, amount) <= 0 then redis.call('DEL', P .. 'hold:' .. name) end
     elseif undo or unit ~= '-' then
