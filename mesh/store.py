@@ -543,3 +543,67 @@ def memory() -> Call[tuple[int, int]]:
 
 def ping() -> Call[Any]:
     return Call(("PING",), _same)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An API key's record.
+
+    now_s: by Redis' clock. tenant: JSON of what its tenant has of its own, or empty.
+    """
+
+    now_s: int
+    tenant: bytes
+    fields: Mapping[str, str]
+
+
+def _fields(reply: Sequence[bytes]) -> dict[str, str]:
+    words = [word.decode() for word in reply]
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+def get_caller(key_id: str) -> Call[Key | None]:
+    """Who asks with this key; None when there is no such key."""
+
+    def read(reply: Any) -> Key | None:
+        return None if reply is None else Key(reply[0], reply[1], _fields(reply[2]))
+
+    return _call("caller", (key_id,), read)
+
+
+def get_key(key_id: str) -> Call[dict[str, str]]:
+    """A key's record; empty when there is none."""
+    return Call(("HGETALL", f"{lanes.PREFIX}key:{key_id}"), _fields)
+
+
+def set_key(key_id: str, fields: Mapping[str, Arg]) -> Call[Any]:
+    pairs = [part for pair in fields.items() for part in pair]
+    return Call(("HSET", f"{lanes.PREFIX}key:{key_id}", *pairs), _same)
+
+
+def list_key(key_id: str, created_s: int) -> Call[Any]:
+    """Add a key to the list of all."""
+    return Call(("ZADD", f"{lanes.PREFIX}keys", created_s, key_id), _same)
+
+
+def get_keys() -> Call[list[str]]:
+    """The ids of all keys, newest first."""
+    return Call(("ZREVRANGE", f"{lanes.PREFIX}keys", 0, -1), lambda reply: [_text(key_id) for key_id in reply])
+
+
+def set_tenant(tenant: str, own: bytes) -> Call[Any]:
+    """Write down what a tenant has of its own."""
+    return Call(("SET", f"{lanes.PREFIX}own:{tenant}", own), _same)
+
+
+def get_tenant(tenant: str) -> Call[bytes]:
+    return Call(("GET", f"{lanes.PREFIX}own:{tenant}"), lambda reply: reply or b"")
+
+
+def list_tenant(tenant: str) -> Call[Any]:
+    return Call(("SADD", f"{lanes.PREFIX}tenants", tenant), _same)
+
+
+def get_tenants() -> Call[list[str]]:
+    """Every tenant that has a key or something of its own."""
+    return Call(("SMEMBERS", f"{lanes.PREFIX}tenants"), lambda reply: sorted(_text(name) for name in reply))

@@ -19,6 +19,7 @@ from mesh.job import Target
 from mesh.settings import Config
 
 _MILLION = Decimal(1_000_000)
+_WHOLE = Decimal(1)
 DEFAULT_ANSWER_TOKENS = 4096
 
 
@@ -62,6 +63,11 @@ class Most:
     answer_tokens: int = 0  # of one answer; 0: not said
     answers: int = 1
 
+    @property
+    def prompt_tokens(self) -> int:
+        """A token for every two characters."""
+        return self.prompt_chars // 2 + 1
+
 
 NOT_SAID = Most(0)
 
@@ -73,19 +79,25 @@ class PriceList:
         self._config = config
         self._known: dict[Target, Price | None] = {}
 
-    def cost_usd(self, target: Target, usage: Mapping[str, Any]) -> Decimal | None:
-        """The list price of an OpenAI-shaped usage; None when nobody knows the model's price."""
-        price = self._price(target)
-        return None if price is None else price(_tokens(usage))
+    def cost_usd(self, target: Target, usage: Mapping[str, Any], *, batch: bool = False) -> Decimal | None:
+        """The price of an OpenAI-shaped usage; None when nobody knows the model's price.
 
-    def ceiling_usd(self, target: Target, most: Most) -> Decimal | None:
-        """What a request may cost at most: a token for every two characters, and all the answers that it allows."""
+        batch: of a job of the batch lane.
+        """
         price = self._price(target)
-        return (
-            None
-            if price is None
-            else price(Tokens(most.prompt_chars // 2 + 1, (most.answer_tokens or DEFAULT_ANSWER_TOKENS) * most.answers))
-        )
+        return None if price is None else price(_tokens(usage)) * self._batch_share(target, batch)
+
+    def ceiling_usd(self, target: Target, most: Most, *, batch: bool = False) -> Decimal | None:
+        """What a request may cost at most: all that it says, and all the answers that it allows."""
+        price = self._price(target)
+        if price is None:
+            return None
+        answers = (most.answer_tokens or DEFAULT_ANSWER_TOKENS) * most.answers
+        return price(Tokens(most.prompt_tokens, answers)) * self._batch_share(target, batch)
+
+    def _batch_share(self, target: Target, batch: bool) -> Decimal:
+        provider = self._config.providers.get(target.provider) if batch else None
+        return _WHOLE if provider is None else provider.batch_price_share
 
     def _price(self, target: Target) -> Price | None:
         if target not in self._known:

@@ -2,46 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import re
-import secrets
 import time
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+import orjson
 import redis
 
-from mesh import errors, lanes, store
+from mesh import errors, store
+from routing.limits import Account
+from web import keys
+from web.keys import KeySettings, NewKey, Role, TenantSettings
 
-Role = Literal["admin", "user"]
-
-_TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _REMEMBER_S = 1.0  # a key that was seen is not asked for again; a revoked one is refused within this time
 _MOST_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
+    """
+    models, providers, priorities: those allowed; None: all. tags: JSON, or empty.
+    """
+
     key_id: str
     tenant: str
     role: Role
     private: bool = False  # all that this key asks is private
-
-
-def _digest(secret: str) -> str:
-    # A key has 192 random bits: a fast hash is enough, nobody can try them all.
-    return hashlib.sha256(secret.encode()).hexdigest()
-
-
-def _place(key_id: str) -> str:
-    return f"{lanes.PREFIX}key:{key_id}"
-
-
-def _split(key: str) -> tuple[str, str] | None:
-    head, _, rest = key.partition("-")
-    key_id, _, secret = rest.partition("-")
-    return (key_id, secret) if head == "gw" and key_id.isalnum() and len(key_id) <= 32 and secret else None
+    models: tuple[str, ...] | None = None
+    providers: tuple[str, ...] | None = None
+    priorities: tuple[str, ...] | None = None
+    accounts: tuple[Account, ...] = ()  # whose limits and budgets count
+    tags: str = ""
 
 
 def mint(
@@ -52,35 +43,33 @@ def mint(
     Raises:
         ValueError: `tenant` is not 1 to 64 letters, digits, `_`, `-` and `.`: it becomes part of other names.
     """
-    if not _TENANT.fullmatch(tenant):
-        raise ValueError(f"{tenant!r}: a tenant's name is 1 to 64 letters, digits, _, - and .")
-    key_id, secret = secrets.token_hex(6), secrets.token_hex(24)
-    fields = {
-        "hash": _digest(secret), "tenant": tenant, "role": role, "name": name, "private": int(private),
-        "created": int(time.time()),
-    }  # fmt: skip
-    pairs: list[Any] = [part for pair in fields.items() for part in pair]
-    store.run(client, store.Call(("HSET", _place(key_id), *pairs), int))
-    return f"gw-{key_id}-{secret}"
-
-
-def lookup(key_id: str) -> store.Call[dict[str, str]]:
-    """A key's record; empty when there is none."""
-
-    def read(reply: Any) -> dict[str, str]:
-        words = [word.decode() for word in reply]
-        return dict(zip(words[::2], words[1::2], strict=True))
-
-    return store.Call(("HGETALL", _place(key_id)), read)
-
-
-def check(secret: str, record: dict[str, str]) -> bool:
-    return hmac.compare_digest(_digest(secret), record.get("hash", ""))
+    new = NewKey(tenant=tenant, role=role, name=name, private=private)
+    return keys.create(lambda call: store.run(client, call), new)[0]
 
 
 def known(client: redis.Redis, key: str) -> bool:
-    parts = _split(key)
-    return parts is not None and check(parts[1], store.run(client, lookup(parts[0])))
+    parts = keys.split(key)
+    return parts is not None and keys.opens(parts[1], store.run(client, store.get_key(parts[0])), time.time())
+
+
+def caller_of(key_id: str, tenant: str, settings: KeySettings, own: TenantSettings) -> Caller:
+    def allowed(names: list[Any] | None) -> tuple[str, ...] | None:
+        return None if names is None else tuple(names)
+
+    return Caller(
+        key_id=key_id,
+        tenant=tenant,
+        role=settings.role,
+        private=settings.private,
+        models=allowed(settings.models),
+        providers=allowed(settings.providers),
+        priorities=allowed(settings.priorities),
+        accounts=(
+            Account("key", key_id, settings.limits, settings.budget),
+            Account("tenant", tenant, own.limits, own.budget),
+        ),
+        tags=orjson.dumps(settings.tags).decode() if settings.tags else "",
+    )
 
 
 class Gatekeeper:
@@ -108,17 +97,30 @@ class Gatekeeper:
         seen = self._seen.get(key)
         if seen is not None and seen[0] > now:
             return seen[1]
-        parts = _split(key)
-        record = self._pipe.do(lookup(parts[0])) if parts else {}
-        if parts is None or not check(parts[1], record):
-            raise errors.Unauthenticated("Incorrect API key provided.")
-        caller = Caller(
-            key_id=parts[0],
-            tenant=record["tenant"],
-            role="admin" if record.get("role") == "admin" else "user",
-            private=record.get("private") == "1",
-        )
+        caller = self._by_key(key)
         if len(self._seen) >= _MOST_REMEMBERED:
             self._seen.clear()
         self._seen[key] = (now + _REMEMBER_S, caller)
         return caller
+
+    def admin(self, authorization: str) -> Caller:
+        """
+        Raises:
+            Unauthenticated: no key, or not a valid one.
+            Forbidden: a user's.
+        """
+        caller = self.caller(authorization)
+        if caller.role != "admin":
+            raise errors.Forbidden("This needs an admin's key.")
+        return caller
+
+    def _by_key(self, key: str) -> Caller:
+        parts = keys.split(key)
+        found: store.Key | None = self._pipe.do(store.get_caller(parts[0])) if parts else None
+        if parts is None or found is None or not keys.opens(parts[1], found.fields, found.now_s):
+            raise errors.Unauthenticated("Incorrect API key provided.")
+        own = TenantSettings.model_validate_json(found.tenant) if found.tenant else _NOTHING
+        return caller_of(parts[0], found.fields["tenant"], keys.settings_of(found.fields), own)
+
+
+_NOTHING = TenantSettings()

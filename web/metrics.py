@@ -15,6 +15,15 @@ _SECONDS = Histogram(
     buckets=(0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120),
 )
 
+_LIMITED = Counter("gateway_limited_total", "Requests that a limit or a budget refused.", ["limit"])
+
+
+def refused(limit: str) -> None:
+    """
+    limit: its name, such as key.requests_per_minute; whose it is stays out.
+    """
+    _LIMITED.labels(limit).inc()
+
 
 class Requests:
     """Counts this process's answers."""

@@ -17,6 +17,7 @@ TAGS = {
     "Models at work": "What OpenAI's clients call.",
     "Models": "What can be asked.",
     "Jobs": "Requests that outlive their connection: submit, watch, resume, cancel.",
+    "Keys": "Who may use the gateway, and how much of it.",
     "Operation": "For who runs the gateway.",
 }
 ROLE_ERRORS = {"anyone": (), "user": (401,), "admin": (401, 403)}

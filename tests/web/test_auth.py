@@ -29,13 +29,17 @@ def gatekeeper(redis_server: RedisServer) -> Any:
     pipe.stop()
 
 
+def told(caller: Caller) -> tuple[str, str, str, bool]:
+    return caller.key_id, caller.tenant, caller.role, caller.private
+
+
 def test_a_key_tells_who_asks(client: redis.Redis, gatekeeper: Gatekeeper) -> None:
     user = auth.mint(client, tenant="acme")
     admin = auth.mint(client, tenant="acme", role="admin")
     secret = auth.mint(client, tenant="umbrella", private=True)
-    assert gatekeeper.caller(f"Bearer {user}") == Caller(user.split("-")[1], "acme", "user", False)
+    assert told(gatekeeper.caller(f"Bearer {user}")) == (user.split("-")[1], "acme", "user", False)
     assert gatekeeper.caller(f"bearer   {admin} ").role == "admin"
-    assert gatekeeper.caller(f"Bearer {secret}") == Caller(secret.split("-")[1], "umbrella", "user", True)
+    assert told(gatekeeper.caller(f"Bearer {secret}")) == (secret.split("-")[1], "umbrella", "user", True)
 
 
 def test_keys_are_unlike_each_other_and_only_their_hashes_are_stored(client: redis.Redis) -> None:
