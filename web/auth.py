@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import redis
 
 from mesh import errors, store
+from mesh.lanes import Priority
 from routing.limits import Account
 from web import keys
 from web.keys import KeySettings, NewKey, Role, TenantSettings
+
+T = TypeVar("T")
 
 _REMEMBER_S = 1.0  # a key that was seen is not asked for again; a revoked one is refused within this time
 _MOST_REMEMBERED = 10_000
@@ -30,7 +33,7 @@ class Caller:
     private: bool = False  # all that this key asks is private
     models: tuple[str, ...] | None = None
     providers: tuple[str, ...] | None = None
-    priorities: tuple[str, ...] | None = None
+    priorities: tuple[Priority, ...] | None = None
     accounts: tuple[Account, ...] = ()  # whose limits and budgets count
     tags: str = ""
 
@@ -49,11 +52,14 @@ def mint(
 
 def known(client: redis.Redis, key: str) -> bool:
     parts = keys.split(key)
-    return parts is not None and keys.opens(parts[1], store.run(client, store.get_key(parts[0])), time.time())
+    if parts is None:
+        return False
+    fields = store.run(client, store.get_key(parts[0]))
+    return keys.opens(parts[1], fields, time.time())
 
 
 def caller_of(key_id: str, tenant: str, settings: KeySettings, own: TenantSettings) -> Caller:
-    def allowed(names: list[Any] | None) -> tuple[str, ...] | None:
+    def allowed(names: list[T] | None) -> tuple[T, ...] | None:
         return None if names is None else tuple(names)
 
     return Caller(

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator
 from mesh import errors, store
 from mesh.allowances import NO_BUDGET, NO_LIMITS, TENANT, Budget, Limits
 from mesh.frozen import Frozen
+from mesh.wire import Arg
 
 T = TypeVar("T")
 Role = Literal["admin", "user"]
@@ -109,7 +110,7 @@ def _record(key_id: str, fields: Mapping[str, str]) -> Record:
     return Record(id=key_id, tenant=fields["tenant"], settings=settings_of(fields), **times)
 
 
-def _stored(settings: KeySettings) -> dict[str, store.Arg]:
+def _stored(settings: KeySettings) -> dict[str, Arg]:
     known = settings.model_dump_json(exclude={"tenant"}, exclude_defaults=True)
     return {"settings": known, "expires": "" if settings.expires is None else settings.expires}
 
@@ -146,13 +147,13 @@ def every(do: Do) -> list[Record]:
 
 
 def change(do: Do, key_id: str, changes: Mapping[str, Any]) -> Record:
-    """Change what is named, and nothing else.
+    """Change what is named, and nothing else; an object, such as the limits, is changed as a whole.
 
     Raises:
         NotFound: there is no such key.
         ValidationError: a change is none.
     """
-    settings = KeySettings.model_validate(find(do, key_id).settings.model_dump() | changes)
+    settings = KeySettings.model_validate(find(do, key_id).settings.model_dump() | dict(changes))
     do(store.set_key(key_id, _stored(settings)))
     return find(do, key_id)
 
@@ -193,7 +194,7 @@ def set_tenant(do: Do, name: str, changes: Mapping[str, Any]) -> TenantSettings:
         _tenant(name)
     except ValueError as error:
         raise errors.RequestError(f"{error}.", param="tenant") from None
-    settings = TenantSettings.model_validate(tenant(do, name).model_dump() | changes)
+    settings = TenantSettings.model_validate(tenant(do, name).model_dump() | dict(changes))
     do(store.set_tenant(name, settings.model_dump_json(exclude_defaults=True).encode()))
     do(store.list_tenant(name))
     return settings

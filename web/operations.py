@@ -462,7 +462,8 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         method="post", path="/v1/admin/keys/{key_id}", name="changeKey", tag="Keys", role="admin",
-        summary="Change what a key allows", description="What is not named stays; it holds everywhere within a second.",
+        summary="Change what a key allows",
+        description="What is not named stays; an object is replaced as a whole. In force on every replica within a second.",
         parameters=(KEY,), request=KeySettings, examples={"A smaller limit": {"limits": {"requests_per_minute": 10}}},
         answer=answers.Key, answer_example=KEY_EXAMPLE, errors=(400, 404, 413),
     ),
