@@ -57,7 +57,7 @@ class Alerts(Frozen):
 
     url: str = ""  # https; empty: nobody is told
     secret_env: str = ""  # the variable that holds the secret, whsec_…, by which the receiver knows the sender
-    at: list[Annotated[float, Field(gt=0, le=10)]] = [0.8, 1.0]  # shares of a budget
+    at: list[Annotated[float, Field(gt=0, le=10)]] = [0.8, 0.95, 1.0]  # shares of a budget
 
     @model_validator(mode="after")
     def _a_url_is_signed(self) -> Alerts:
@@ -82,7 +82,7 @@ class Export(Frozen):
 
     to: str = ""  # file:///folder or s3://bucket/prefix; empty: they stay, about a million of them
     after_s: int = Field(3_600, ge=0)  # rows that are younger stay
-    most_rows: int = Field(10_000, ge=1, le=100_000)  # of one file
+    most_rows: int = Field(2_000, ge=1, le=100_000)  # of one file
 
     @field_validator("to")
     @classmethod

@@ -85,6 +85,12 @@ class Environment(BaseSettings):
         return masters
 
 
+def secret(variable: str, environ: Mapping[str, str] = os.environ) -> str:
+    """A secret that the configuration names by its variable, or by the file that the variable with _FILE names."""
+    path = environ.get(f"{variable}_FILE")
+    return Path(path).read_text().strip() if path else environ.get(variable, "")
+
+
 class Timeouts(Frozen):
     """How long a provider may take, in seconds; the job's own deadline holds beside them."""
 
@@ -127,8 +133,7 @@ class ProviderConfig(Frozen):
         """The provider's key, read afresh from its file at each call so that a rotated one is taken up."""
         if not self.api_key_env:
             return ""
-        path = environ.get(f"{self.api_key_env}_FILE")
-        return Path(path).read_text().strip() if path else environ.get(self.api_key_env, "")
+        return secret(self.api_key_env, environ)
 
 
 class ModelConfig(Frozen):

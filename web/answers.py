@@ -443,3 +443,30 @@ class Tenant(BaseModel):
 class TenantList(BaseModel):
     object: Literal["list"]
     data: list[Tenant] = Field(description="Those that have a key, or something of their own.")
+
+
+class UsageSums(BaseModel):
+    requests: int = Field(description="Jobs that have ended.")
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: Usd = Field(description="Of all attempts; of one that nobody knows of, what was reserved.")
+    unknown_attempts: int = Field(description="Attempts of which nobody knows whether they were billed.")
+
+
+class UsageRow(UsageSums):
+    """One sum; of what it is, as `group_by` asked."""
+
+    day: str | None = None
+    tenant: str | None = None
+    key: str | None = Field(None, description="The key's id.")
+    model: str | None = Field(None, description="The provider's own name of the model.")
+    provider: str | None = None
+    tag: str | None = Field(None, description="`name=value`, or empty; a job with several tags counts under each.")
+
+
+class UsageReport(BaseModel):
+    object: Literal["list"]
+    from_: str = Field(alias="from", description="The first day, by UTC.")
+    to: str = Field(description="The last day.")
+    data: list[UsageRow]
+    total: UsageSums

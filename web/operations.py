@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from mesh.job import State
+from routing.ledger import GROUPS
 from web import answers
 from web.keys import KeySettings, NewKey, TenantSettings
 from web.requests.chat import ChatRequest
@@ -296,6 +297,22 @@ TENANT_EXAMPLE = {
     "budget": {"day_usd": None, "month_usd": "100", "soft_day_usd": None, "soft_month_usd": None},
 }
 
+DATE: JsonSchema = {"type": "string", "format": "date"}
+USED = {
+    "requests": 3,
+    "prompt_tokens": 33,
+    "completion_tokens": 21,
+    "cost_usd": "0.00001755",
+    "unknown_attempts": 0,
+}
+USAGE_REPORT = {
+    "object": "list",
+    "from": "2026-11-01",
+    "to": "2026-11-26",
+    "data": [{"day": "2026-11-26", "provider": "openai", **USED}],
+    "total": USED,
+}
+
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
         method="post", path="/v1/chat/completions", name="createChatCompletion", tag="Models at work",
@@ -444,6 +461,23 @@ OPERATIONS: tuple[Operation, ...] = (
         }, errors=(503,),
     ),
     Operation(
+        method="get", path="/v1/usage", name="getUsage", tag="Keys",
+        summary="Who used what, and what it cost",
+        description="A user sees its own tenant, an admin all. As CSV with `format=csv`.",
+        parameters=(
+            Parameter("from", "query", "The first day, by UTC; 30 days before the last.", DATE, "2026-11-01"),
+            Parameter("to", "query", "The last day; today. There may be 92 days.", DATE, "2026-11-26"),
+            Parameter("group_by", "query", f"Some of {', '.join(GROUPS)}; day.", example="day,provider"),
+            Parameter("tenant", "query", "Only this tenant's."),
+            Parameter("key", "query", "Only this key's, by its id."),
+            Parameter("model", "query", "Only this model, by the provider's name."),
+            Parameter("provider", "query", "Only this provider."),
+            Parameter("tag", "query", "Only jobs with this tag: its name, or name=value."),
+            Parameter("format", "query", "json or csv.", {"type": "string", "enum": ["json", "csv"]}),
+        ),
+        answer=answers.UsageReport, answer_example=USAGE_REPORT, errors=(400, 403, 503),
+    ),
+    Operation(
         method="post", path="/v1/admin/keys", name="createKey", tag="Keys", role="admin",
         summary="Make a key", description="The key itself is told only in this answer.",
         request=NewKey, examples={"A key with limits and a budget": NEW_KEY},
@@ -463,7 +497,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         method="post", path="/v1/admin/keys/{key_id}", name="changeKey", tag="Keys", role="admin",
         summary="Change what a key allows",
-        description="What is not named stays; an object is replaced as a whole. In force on every replica within a second.",
+        description="What is not named stays, an object is replaced as a whole. It holds everywhere within a second.",
         parameters=(KEY,), request=KeySettings, examples={"A smaller limit": {"limits": {"requests_per_minute": 10}}},
         answer=answers.Key, answer_example=KEY_EXAMPLE, errors=(400, 404, 413),
     ),

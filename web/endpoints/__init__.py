@@ -8,7 +8,7 @@ from importlib.metadata import version
 from flask import Blueprint
 
 from web.door import Door
-from web.endpoints import docs, generate, jobs, keys, models, operate, socket
+from web.endpoints import docs, generate, jobs, keys, models, operate, socket, usage
 
 BLUEPRINTS: dict[str, Callable[[Door], Blueprint]] = {
     "docs": lambda door: docs.blueprint(version("gateway")),
@@ -18,4 +18,5 @@ BLUEPRINTS: dict[str, Callable[[Door], Blueprint]] = {
     "models": models.blueprint,
     "operate": operate.blueprint,
     "socket": socket.blueprint,
+    "usage": usage.blueprint,
 }
