@@ -466,7 +466,7 @@ class UsageRow(UsageSums):
 
 class UsageReport(BaseModel):
     object: Literal["list"]
-    from_: str = Field(alias="from", description="The first day, by UTC.")
-    to: str = Field(description="The last day.")
+    first_day: str = Field(description="By UTC.")
+    last_day: str
     data: list[UsageRow]
     total: UsageSums

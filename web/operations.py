@@ -81,7 +81,7 @@ PREFER = Parameter(
 )  # fmt: skip
 JOB = Parameter("job_id", "path", "A job of your own.", {"type": "string"}, JOB_ID)
 ASKING = (*_gateway_parameters(), IDEMPOTENCY_KEY)
-OPENAI_ERRORS = (400, 404, 409, 413, 429, 499, 502, 503, 504)
+OPENAI_ERRORS = (400, 403, 404, 409, 413, 429, 499, 502, 503, 504)
 
 CHAT_EXAMPLE = {
     "model": "smollm2:135m",
@@ -307,8 +307,8 @@ USED = {
 }
 USAGE_REPORT = {
     "object": "list",
-    "from": "2026-11-01",
-    "to": "2026-11-26",
+    "first_day": "2026-11-01",
+    "last_day": "2026-11-26",
     "data": [{"day": "2026-11-26", "provider": "openai", **USED}],
     "total": USED,
 }

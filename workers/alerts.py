@@ -32,7 +32,7 @@ from workers.pipe import Pipe
 
 log = structlog.get_logger()
 
-_PAUSES_S = (1.0, 5.0, 20.0)  # between two tries
+PAUSES_S = (1.0, 5.0, 20.0)  # between two tries
 _SENDING_MS = 60_000  # a sender that has not said more by then is dead
 _KEPT_MS = 40 * 86_400_000  # longer than any period
 
@@ -133,6 +133,11 @@ class Alerts:
                     self._sending.add(task)
                     task.add_done_callback(self._sending.discard)
 
+    async def sent(self) -> None:
+        """Wait until what is under way has been sent, or given up."""
+        if self._sending:
+            await asyncio.wait(self._sending)
+
     async def _account(self, scope: Any, name: str) -> Account:
         if scope == "key":
             settings = (await self._pipe.do(store.get_key(name))).get("settings", "")
@@ -152,7 +157,7 @@ class Alerts:
             "webhook-signature": signature(self._secret, crossing.message_id, sent, body),
         }
         host = urlsplit(alerts.url).hostname or ""
-        for pause_s in (*_PAUSES_S, None):
+        for pause_s in (*PAUSES_S, None):
             try:
                 status = await self._fetcher.post(alerts.url, body, headers, hosts=(host,))
                 why = f"status {status}"

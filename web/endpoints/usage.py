@@ -46,7 +46,7 @@ def blueprint(door: Door) -> Blueprint:
         if form == "csv":
             return _csv(groups, rows)
         whole = [sums for _, sums in ledger.grouped(book, (), only)] or [Sums()]
-        body = {"object": "list", "from": days[0], "to": days[-1], "data": rows, "total": _shown(whole[0])}
+        body = {"object": "list", "first_day": days[0], "last_day": days[-1], "data": rows, "total": _shown(whole[0])}
         return Response(orjson.dumps(body), mimetype="application/json")
 
     return routes

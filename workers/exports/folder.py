@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -22,7 +23,7 @@ class Folder:
     def _write(self, path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Another may write the same file at the same time: each writes its own, and the last one's name stays.
-        draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
+        draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}.draft")
         with draft.open("wb") as file:
             file.write(data)
             file.flush()
