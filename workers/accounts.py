@@ -72,20 +72,20 @@ async def move(pipe: Pipe, settings: LedgerSettings, export: Export) -> bool:
     same one.
     """
     rules = settings.export
-    done, booked, now = [await pipe.do(call) for call in (store.exported(), store.booked(), store.now_ms())]
+    done, booked, now_ms = await pipe.do(store.exported()), await pipe.do(store.booked()), await pipe.do(store.now_ms())
     old = [
         row
-        for row in await pipe.do(store.ledger(str(done), count=rules.most_rows))
-        if _place(row.id)[0] <= int(now) - rules.after_s * 1000 and booked and _place(row.id) <= _place(str(booked))
+        for row in await pipe.do(store.ledger(done, count=rules.most_rows))
+        if _place(row.id)[0] <= now_ms - rules.after_s * 1000 and booked and _place(row.id) <= _place(booked)
     ]
     if not old:
         return False
-    agreed = await pipe.do(store.begin_export(str(done), old[0].id, old[-1].id))
+    agreed = await pipe.do(store.begin_export(done, old[0].id, old[-1].id))
     if agreed is None:
         return True
     rows = await _between(pipe, *agreed)
     if not rows or rows[-1].id != agreed[1]:
-        if _place(str(await pipe.do(store.exported())) or "0-0") >= _place(agreed[1]):
+        if _place(await pipe.do(store.exported()) or "0-0") >= _place(agreed[1]):
             return True  # somebody else was faster, and dropped them while they were read
         log.error("ledger_rows_lost", first=agreed[0], last=agreed[1], left=len(rows))
     if rows:

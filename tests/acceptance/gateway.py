@@ -38,7 +38,7 @@ providers:
   closed: {adapter: openai, enabled: false}
   scarce: {adapter: openai, base_url_env: UPSTREAM_URL}
 limits:
-  models: {gpt-4-rare: {requests_per_minute: 4}}
+  models: {gpt-4-rare: {requests_per_minute: 4}, gpt-4-rationed: {requests_per_minute: 1}}
   providers: {scarce: {requests_per_minute: 4}}
 models:
   gpt-4-paid-a: &paid {input_usd_per_mtok: 0.15, output_usd_per_mtok: 0.60}
