@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import pkgutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import orjson
 import redis
 
 from mesh import errors, store
+from mesh.allowances import Oidc
 from mesh.lanes import Priority
 from routing.limits import Account
 from web import keys
@@ -78,16 +81,27 @@ def caller_of(key_id: str, tenant: str, settings: KeySettings, own: TenantSettin
     )
 
 
+class Issuer(Protocol):
+    """Whoever gives out tokens that are taken beside keys."""
+
+    def identity(self, token: str) -> tuple[str, str, bool]: ...
+
+
+OpenIssuer = Callable[[Oidc], Issuer]
+
+
 class Gatekeeper:
     """Tells callers by their keys; remembers each for a second."""
 
-    def __init__(self, pipe: Any) -> None:
+    def __init__(self, pipe: Any, oidc: Oidc | None = None) -> None:
         self._pipe = pipe
+        # What checks tokens is loaded only where tokens are taken.
+        self._issuer = cast(OpenIssuer, pkgutil.resolve_name("web.oidc:Issuer"))(oidc) if oidc else None
         self._seen: dict[str, tuple[float, Caller]] = {}
 
     def caller(self, authorization: str) -> Caller:
         """
-        authorization: the header's value, `Bearer gw-…`.
+        authorization: the header's value, `Bearer gw-…`, or a token where an issuer is configured.
 
         Raises:
             Unauthenticated: no key, or not a valid one.
@@ -103,7 +117,7 @@ class Gatekeeper:
         seen = self._seen.get(key)
         if seen is not None and seen[0] > now:
             return seen[1]
-        caller = self._by_key(key)
+        caller = self._by_token(key) if self._issuer is not None and not key.startswith("gw-") else self._by_key(key)
         if len(self._seen) >= _MOST_REMEMBERED:
             self._seen.clear()
         self._seen[key] = (now + _REMEMBER_S, caller)
@@ -127,6 +141,13 @@ class Gatekeeper:
             raise errors.Unauthenticated("Incorrect API key provided.")
         own = TenantSettings.model_validate_json(found.tenant) if found.tenant else _NOTHING
         return caller_of(parts[0], found.fields["tenant"], keys.settings_of(found.fields), own)
+
+    def _by_token(self, token: str) -> Caller:
+        assert self._issuer is not None
+        who, tenant, admin = self._issuer.identity(token)
+        own = self._pipe.do(store.get_tenant(tenant))
+        settings = KeySettings(role="admin" if admin else "user")
+        return caller_of(who, tenant, settings, TenantSettings.model_validate_json(own) if own else _NOTHING)
 
 
 _NOTHING = TenantSettings()
