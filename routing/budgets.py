@@ -37,6 +37,7 @@ class Purse:
     since: dt.date  # the period's first day
     hard_usd: Decimal | None
     soft_usd: Decimal | None
+    kept_ms: int  # from when it was looked at until its counter may go
 
     @property
     def name(self) -> str:
@@ -50,13 +51,14 @@ class Purse:
 
     @property
     def ends_unix_s(self) -> int:
-        days = 1 if self.period == "day" else calendar.monthrange(self.since.year, self.since.month)[1]
-        return calendar.timegm((self.since + dt.timedelta(days)).timetuple())
+        return _end(self.period, self.since)
 
-    def hold(self, reserved_usd: Decimal, now_unix_s: float) -> Hold:
+    def hold(self, reserved: int) -> Hold:
+        """
+        reserved: nano-dollars.
+        """
         ceiling = UNBOUNDED if self.hard_usd is None else nano(self.hard_usd)
-        life_ms = round((self.ends_unix_s - now_unix_s) * 1000) + _KEPT_MS
-        return Hold(self.counter, nano(reserved_usd), ceiling, "spent", "cost", life_ms)
+        return Hold(self.counter, reserved, ceiling, "spent", "cost", self.kept_ms)
 
     def refusal(self, taken: int, reserved_usd: Decimal, now_unix_s: float) -> BudgetSpent:
         """
@@ -72,6 +74,11 @@ class Purse:
         # Another try within the minute changes nothing; OpenAI's clients obey this header.
         error.headers = {"x-gateway-limit": self.name, "x-should-retry": "false"}
         return error
+
+
+def _end(period: Period, since: dt.date) -> int:
+    days = 1 if period == "day" else calendar.monthrange(since.year, since.month)[1]
+    return calendar.timegm((since + dt.timedelta(days)).timetuple())
 
 
 def nano(dollars: Decimal) -> int:
@@ -101,7 +108,8 @@ def purses(config: BudgetSettings, accounts: Sequence[Account], now_unix_s: floa
             hard = _own(account.budget, default, f"{period}_usd")
             soft = _own(account.budget, default, f"soft_{period}_usd")
             if hard is not None or soft is not None:
-                yield Purse(account.scope, account.name, period, since, hard, soft)
+                kept_ms = round((_end(period, since) - now_unix_s) * 1000) + _KEPT_MS
+                yield Purse(account.scope, account.name, period, since, hard, soft, kept_ms)
 
 
 _NONE = Budget()

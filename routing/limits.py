@@ -40,20 +40,24 @@ class Limit:
     owner: str
     what: What
     ceiling: int
+    one: Hold  # what a request of one token takes
+
+    @classmethod
+    def of(cls, scope: Scope, owner: str, what: What, ceiling: int) -> Limit:
+        key = f"{what}:{scope}:{owner}"
+        if what == "concurrent":
+            return cls(scope, owner, what, ceiling, Hold(key, 1, ceiling))
+        unit = "tokens" if what == "tokens_per_minute" else "-"
+        return cls(scope, owner, what, ceiling, Hold(key, 1, ceiling, "window", unit, MINUTE_MS))
 
     @property
     def name(self) -> str:
         return f"{self.scope}.{self.what}"
 
     def hold(self, tokens: int) -> Hold:
-        key = f"{self.what}:{self.scope}:{self.owner}"
-        match self.what:
-            case "requests_per_minute":
-                return Hold(key, 1, self.ceiling, "window", "-", MINUTE_MS)
-            case "tokens_per_minute":
-                return Hold(key, tokens, self.ceiling, "window", "tokens", MINUTE_MS)
-            case "concurrent":
-                return Hold(key, 1, self.ceiling)
+        if self.what != "tokens_per_minute":
+            return self.one
+        return Hold(self.one.name, tokens, self.ceiling, "window", "tokens", MINUTE_MS)
 
     def refusal(self, taken: int, wait_ms: int, tokens: int) -> Limited:
         """
@@ -74,11 +78,14 @@ class Limit:
         return error
 
 
-def limits_on(config: LimitSettings, accounts: Sequence[Account], target: Target) -> Iterator[Limit]:
-    """Every limit that a request to this target counts against."""
-    for account in accounts:
-        default = config.each_key if account.scope == "key" else config.each_tenant
-        yield from _each(account.scope, account.name, account.limits, default)
+def limits_of(config: LimitSettings, account: Account) -> Iterator[Limit]:
+    """Every limit that a key or a tenant has."""
+    default = config.each_key if account.scope == "key" else config.each_tenant
+    yield from _each(account.scope, account.name, account.limits, default)
+
+
+def limits_at(config: LimitSettings, target: Target) -> Iterator[Limit]:
+    """Every limit that a model and its provider have."""
     if config.models:
         full = f"{target.provider}/{target.model}"
         name = full if full in config.models else target.model
@@ -96,7 +103,7 @@ def _each(scope: Scope, owner: str, own: Limits, default: Limits = NO_LIMITS) ->
         if ceiling is None:
             ceiling = getattr(default, what)
         if ceiling is not None:
-            yield Limit(scope, owner, what, ceiling)
+            yield Limit.of(scope, owner, what, ceiling)
 
 
 def headers(limits: Sequence[Limit], taken: Sequence[int]) -> dict[str, str]:

@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from mesh.allowances import BudgetSettings, LimitSettings
 from mesh.errors import Limited, RequestError
 from mesh.job import Hold, Target
+from mesh.settings import Config
 from routing import budgets, limits
-from routing.budgets import Purse
+from routing.budgets import Purse, nano
 from routing.limits import Account, Limit
 from routing.prices import Most, PriceList
 
 _NOTHING = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a key and its tenant may use, under the configuration and on the day when it was looked at."""
+
+    limits: tuple[Limit, ...] = ()
+    purses: tuple[Purse, ...] = ()
+    hard: bool = False  # something of it may not be overspent
+
+    @classmethod
+    def of(cls, config: Config, accounts: Sequence[Account]) -> Allowance:
+        purses = tuple(budgets.purses(config.budgets, accounts, time.time()))
+        return cls(
+            limits=tuple(limit for account in accounts for limit in limits.limits_of(config.limits, account)),
+            purses=purses,
+            hard=any(purse.hard_usd is not None for purse in purses),
+        )
+
+
+NOTHING_LIMITED = Allowance()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,32 +45,34 @@ class Share:
     reserved_usd: what one attempt may cost at most; None where nobody knows.
     """
 
-    limits: Mapping[str, Limit]  # by the names of their holds, as are the purses
-    purses: Mapping[str, Purse]
+    limits: tuple[Limit, ...]
+    purses: tuple[Purse, ...]
     holds: tuple[Hold, ...]
     tokens: int
     reserved_usd: Decimal | None
+
+    def waits(self, hold: str) -> bool:
+        """Whether what this hold counts is free again in a while: a budget is not."""
+        return all(purse.counter != hold for purse in self.purses)
 
     def refusal(self, hold: str, taken: int, wait_ms: int) -> Limited | None:
         """Why a hold could not be taken; None when it is none of these.
 
         wait_ms: as the submit script tells it.
         """
-        if hold in self.limits:
-            return self.limits[hold].refusal(taken, wait_ms, self.tokens)
-        if hold in self.purses:
-            return self.purses[hold].refusal(taken, self.reserved_usd or _NOTHING, time.time())
+        for limit in self.limits:
+            if limit.one.name == hold:
+                return limit.refusal(taken, wait_ms, self.tokens)
+        for purse in self.purses:
+            if purse.counter == hold:
+                return purse.refusal(taken, self.reserved_usd or _NOTHING, time.time())
         return None
 
     def headers(self, taken: Sequence[int]) -> dict[str, str]:
         """
         taken: of each window, in the order of the holds.
         """
-        return limits.headers(tuple(self.limits.values()), taken) if taken else {}
-
-
-def purses_of(config: BudgetSettings, accounts: Sequence[Account]) -> tuple[Purse, ...]:
-    return tuple(budgets.purses(config, accounts, time.time()))
+        return limits.headers(self.limits, taken) if taken else {}
 
 
 def priced(
@@ -62,8 +85,8 @@ def priced(
     Raises:
         RequestError: none is left.
     """
-    ceilings = {target: prices.ceiling_usd(target, most, batch=batch) for target in targets}
-    known = [usd for usd in ceilings.values() if usd is not None]
+    ceilings = [prices.ceiling_usd(target, most, batch=batch) for target in targets]
+    known = [usd for usd in ceilings if usd is not None]
     if must and not known:
         names = ", ".join(f"'{target.provider}/{target.model}'" for target in targets)
         raise RequestError(
@@ -72,28 +95,21 @@ def priced(
             param="model",
             code="price_unknown",
         )
-    kept = tuple(target for target, usd in ceilings.items() if usd is not None) if must else tuple(targets)
-    return kept, max(known, default=None)
+    if must and len(known) < len(targets):
+        targets = [target for target, usd in zip(targets, ceilings, strict=True) if usd is not None]
+    return tuple(targets), max(known, default=None)
 
 
-def share(
-    config: LimitSettings,
-    accounts: Sequence[Account],
-    purses: Sequence[Purse],
-    target: Target,
-    tokens: int,
-    reserved_usd: Decimal | None,
-) -> Share:
+def share(config: Config, allowance: Allowance, target: Target, tokens: int, reserved_usd: Decimal | None) -> Share:
     """
     tokens: that the request may take at most.
     """
-    counted = {limit.hold(tokens): limit for limit in limits.limits_on(config, accounts, target)}
-    now_unix_s = time.time() if purses else 0.0
-    paid = {purse.hold(reserved_usd or _NOTHING, now_unix_s): purse for purse in purses}
+    counted = (*allowance.limits, *limits.limits_at(config.limits, target))
+    reserved = nano(reserved_usd) if allowance.purses and reserved_usd is not None else 0
     return Share(
-        limits={hold.name: limit for hold, limit in counted.items()},
-        purses={hold.name: purse for hold, purse in paid.items()},
-        holds=(*counted, *paid),
+        limits=counted,
+        purses=allowance.purses,
+        holds=(*(limit.hold(tokens) for limit in counted), *(purse.hold(reserved) for purse in allowance.purses)),
         tokens=tokens,
         reserved_usd=reserved_usd,
     )

@@ -39,7 +39,7 @@ def create_door(environment: Environment) -> Door:
         sealer=Sealer(environment.masters("seal")),
         router=Router(config, live),
         guard=Guard(),
-        gatekeeper=Gatekeeper(pipe, config.auth.oidc),
+        gatekeeper=Gatekeeper(pipe, lambda: config),
         pressure=Pressure(config.lanes.memory_share),
     )
 

@@ -14,7 +14,9 @@ import redis
 from mesh import errors, store
 from mesh.allowances import Oidc
 from mesh.lanes import Priority
+from mesh.settings import Config
 from routing.limits import Account
+from routing.share import NOTHING_LIMITED, Allowance
 from web import keys
 from web.keys import KeySettings, NewKey, Role, TenantSettings
 
@@ -37,7 +39,7 @@ class Caller:
     models: tuple[str, ...] | None = None
     providers: tuple[str, ...] | None = None
     priorities: tuple[Priority, ...] | None = None
-    accounts: tuple[Account, ...] = ()  # whose limits and budgets count
+    allowance: Allowance = NOTHING_LIMITED  # what its key and tenant may use
     tags: str = ""
 
 
@@ -61,7 +63,7 @@ def known(client: redis.Redis, key: str) -> bool:
     return keys.opens(parts[1], fields, time.time())
 
 
-def caller_of(key_id: str, tenant: str, settings: KeySettings, own: TenantSettings) -> Caller:
+def _caller(config: Config, key_id: str, tenant: str, settings: KeySettings, own: TenantSettings) -> Caller:
     def allowed(names: list[T] | None) -> tuple[T, ...] | None:
         return None if names is None else tuple(names)
 
@@ -73,9 +75,12 @@ def caller_of(key_id: str, tenant: str, settings: KeySettings, own: TenantSettin
         models=allowed(settings.models),
         providers=allowed(settings.providers),
         priorities=allowed(settings.priorities),
-        accounts=(
-            Account("key", key_id, settings.limits, settings.budget),
-            Account("tenant", tenant, own.limits, own.budget),
+        allowance=Allowance.of(
+            config,
+            (
+                Account("key", key_id, settings.limits, settings.budget),
+                Account("tenant", tenant, own.limits, own.budget),
+            ),
         ),
         tags=orjson.dumps(settings.tags).decode() if settings.tags else "",
     )
@@ -93,11 +98,11 @@ OpenIssuer = Callable[[Oidc], Issuer]
 class Gatekeeper:
     """Tells callers by their keys; remembers each for a second."""
 
-    def __init__(self, pipe: Any, oidc: Oidc | None = None) -> None:
+    def __init__(self, pipe: Any, config: Callable[[], Config]) -> None:
         self._pipe = pipe
-        # What checks tokens is loaded only where tokens are taken.
-        self._issuer = cast(OpenIssuer, pkgutil.resolve_name("web.oidc:Issuer"))(oidc) if oidc else None
+        self._config = config
         self._seen: dict[str, tuple[float, Caller]] = {}
+        self._issuer: tuple[Oidc, Issuer] | None = None
 
     def caller(self, authorization: str) -> Caller:
         """
@@ -117,7 +122,8 @@ class Gatekeeper:
         seen = self._seen.get(key)
         if seen is not None and seen[0] > now:
             return seen[1]
-        caller = self._by_token(key) if self._issuer is not None and not key.startswith("gw-") else self._by_key(key)
+        oidc = self._config().auth.oidc
+        caller = self._by_key(key) if oidc is None or key.startswith("gw-") else self._by_token(oidc, key)
         if len(self._seen) >= _MOST_REMEMBERED:
             self._seen.clear()
         self._seen[key] = (now + _REMEMBER_S, caller)
@@ -139,15 +145,20 @@ class Gatekeeper:
         found: store.Key | None = self._pipe.do(store.get_caller(parts[0])) if parts else None
         if parts is None or found is None or not keys.opens(parts[1], found.fields, found.now_s):
             raise errors.Unauthenticated("Incorrect API key provided.")
-        own = TenantSettings.model_validate_json(found.tenant) if found.tenant else _NOTHING
-        return caller_of(parts[0], found.fields["tenant"], keys.settings_of(found.fields), own)
+        return self._known(parts[0], found.fields["tenant"], keys.settings_of(found.fields), found.tenant)
 
-    def _by_token(self, token: str) -> Caller:
-        assert self._issuer is not None
-        who, tenant, admin = self._issuer.identity(token)
+    def _by_token(self, oidc: Oidc, token: str) -> Caller:
+        if self._issuer is None or self._issuer[0] != oidc:
+            # What checks tokens is loaded only where tokens are taken.
+            self._issuer = (oidc, cast(OpenIssuer, pkgutil.resolve_name("web.oidc:Issuer"))(oidc))
+        who, tenant, admin = self._issuer[1].identity(token)
         own = self._pipe.do(store.get_tenant(tenant))
         settings = KeySettings(role="admin" if admin else "user")
-        return caller_of(who, tenant, settings, TenantSettings.model_validate_json(own) if own else _NOTHING)
+        return self._known(who, tenant, settings, own)
+
+    def _known(self, key_id: str, tenant: str, settings: KeySettings, own: bytes) -> Caller:
+        allowed = TenantSettings.model_validate_json(own) if own else _NOTHING
+        return _caller(self._config(), key_id, tenant, settings, allowed)
 
 
 _NOTHING = TenantSettings()

@@ -21,7 +21,7 @@ from mesh.wire import Refused
 from routing import prices
 from routing.choose import Wish
 from routing.prices import DEFAULT_ANSWER_TOKENS, Most
-from routing.share import Share, priced, purses_of, share
+from routing.share import Share, priced, share
 from web import metrics
 from web.auth import Caller
 from web.door import Door
@@ -114,7 +114,7 @@ def _send_in_time(door: Door, job: Submission, sealed: bytes, taking: Share, pat
     while True:
         outcome = _send(door, job, sealed)
         left_s = until - time.monotonic()
-        final = outcome.outcome != "held" or outcome.wait_ms < 0 or outcome.other in taking.purses
+        final = outcome.outcome != "held" or outcome.wait_ms < 0 or not taking.waits(outcome.other)
         if final or left_s <= 0 or outcome.wait_ms / 1000 > left_s or door.stopping:
             return outcome
         gevent.sleep(min(outcome.wait_ms / 1000 or pause_s, left_s))
@@ -151,9 +151,8 @@ def _submission(
     config, fields = door.config, parsed.fields
     later = wait == "async"
     priority = _priority(caller, fields.priority, later)
-    purses = purses_of(config.budgets, caller.accounts)
-    hard = any(purse.hard_usd is not None for purse in purses)
-    body = _bounded(parsed, priced=hard or fields.max_cost is not None)
+    allowance = caller.allowance
+    body = _bounded(parsed, priced=allowance.hard or fields.max_cost is not None)
     private = caller.private or fields.private is True
     request = orjson.dumps(body)
     most = Most(len(request), _most_tokens(body), answers=max(_count(body, "n"), _count(body, "best_of"), 1))
@@ -168,9 +167,9 @@ def _submission(
         )
     )
     targets = _allowed(caller, body["model"], targets)
-    must = hard and config.budgets.unknown_price == "refuse"
+    must = allowance.hard and config.budgets.unknown_price == "refuse"
     targets, reserved = priced(door.router.prices, targets, most, batch=priority == "batch", must=must)
-    taking = share(config.limits, caller.accounts, purses, targets[0], _tokens_at_most(parsed.endpoint, most), reserved)
+    taking = share(config, allowance, targets[0], _tokens_at_most(parsed.endpoint, most), reserved)
     stream = body.get("stream") is True
     spec = Spec(
         endpoint=ENDPOINTS[parsed.endpoint],

@@ -120,4 +120,4 @@ def test_a_period_begins_at_midnight_utc_and_a_month_on_its_first() -> None:
     assert day.ends_unix_s == month.ends_unix_s == dt.datetime(2027, 1, 1, tzinfo=dt.UTC).timestamp()
     next_day, next_month = purses(BudgetSettings(), [account], late + 1)
     assert (next_day.counter, next_month.counter) == ("key:k:2027-01-01", "key:k:2027-01")
-    assert month.hold(Decimal(1), late).ceiling > nano(Decimal(1_000_000))
+    assert month.hold(1).ceiling > nano(Decimal(1_000_000))

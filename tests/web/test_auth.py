@@ -10,10 +10,13 @@ import redis
 
 from mesh import wire
 from mesh.errors import Unauthenticated
+from mesh.settings import parse_config
 from tests.conftest import RedisServer
 from web import auth
 from web.auth import Caller, Gatekeeper
 from web.pipe import Pipe
+
+CONFIG = parse_config("provider_models: {}\nproviders: {}")
 
 
 @pytest.fixture
@@ -25,7 +28,7 @@ def client(redis_server: RedisServer) -> redis.Redis:
 def gatekeeper(redis_server: RedisServer) -> Any:
     pipe = Pipe(wire.Address.parse(redis_server.url), "test-auth")
     pipe.start()
-    yield Gatekeeper(pipe)
+    yield Gatekeeper(pipe, lambda: CONFIG)
     pipe.stop()
 
 

@@ -16,8 +16,9 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 
 from mesh import wire
-from mesh.allowances import Oidc
+from mesh.allowances import AuthSettings, Oidc
 from mesh.errors import Unauthenticated
+from mesh.settings import parse_config
 from tests.conftest import RedisServer
 from tests.workers.host import answer, open_host
 from web.auth import Gatekeeper
@@ -137,10 +138,16 @@ def test_a_token_is_a_caller_beside_keys(redis_server: RedisServer, tmp_path: Pa
     pipe = Pipe(wire.Address.parse(redis_server.url), "test-oidc")
     pipe.start()
     try:
-        config = Oidc.model_validate({"issuer": ISSUER, "audience": AUDIENCE, "jwks_file": file})
-        caller = Gatekeeper(pipe, config).caller(f"Bearer {token()}")
-        assert (caller.tenant, caller.role, caller.accounts[1].limits.concurrent) == ("acme", "user", 2)
+        plain = parse_config("provider_models: {}\nproviders: {}")
+        oidc = Oidc.model_validate({"issuer": ISSUER, "audience": AUDIENCE, "jwks_file": file})
+        config = plain.model_copy(update={"auth": AuthSettings(oidc=oidc)})
+        caller = Gatekeeper(pipe, lambda: config).caller(f"Bearer {token()}")
+        assert (caller.tenant, caller.role, [limit.name for limit in caller.allowance.limits]) == (
+            "acme",
+            "user",
+            ["tenant.concurrent"],
+        )
         with pytest.raises(Unauthenticated):
-            Gatekeeper(pipe).caller(f"Bearer {token()}")
+            Gatekeeper(pipe, lambda: plain).caller(f"Bearer {token()}")
     finally:
         pipe.stop()
