@@ -50,6 +50,8 @@ class LimitSettings(Frozen):
     each_tenant: Limits = NO_LIMITS
     models: dict[str, Limits] = {}  # by the provider's own name of the model, or by provider/model
     providers: dict[str, Limits] = {}
+    # What becomes of a request where a counter in Redis cannot be read, of a limit or a budget: `allow` leaves it out.
+    unreadable: Literal["refuse", "allow"] = "refuse"
 
 
 class Alerts(Frozen):

@@ -112,10 +112,11 @@ class Submitted:
     outcome: queued (`waiting` before it, `gap_ms` between two of them, where that is known, `taken` of each window) |
     again (this id was accepted before) | same, conflict (the idempotency key is another job's, whose id is `other`) |
     full (`waiting` in the lane) | held (by the hold named `other`, of which `waiting` is taken, for `wait_ms`: 0 is not
-    known, -1 for ever) | missing (the large request has gone)
+    known, -1 for ever) | broken (the counter of the hold named `other` cannot be read) | missing (the large request has
+    gone)
     """
 
-    outcome: Literal["queued", "again", "same", "conflict", "full", "held", "missing"]
+    outcome: Literal["queued", "again", "same", "conflict", "full", "held", "broken", "missing"]
     waiting: int = 0
     created_ms: int = 0
     gap_ms: float = 0.0
@@ -140,6 +141,8 @@ def _submitted(reply: Any) -> Submitted:
             return Submitted("full", waiting=reply[1])
         case "held":
             return Submitted("held", waiting=reply[2], other=_text(reply[1]), wait_ms=reply[3])
+        case "broken":
+            return Submitted("broken", other=_text(reply[1]))
         case "same" | "conflict":
             return Submitted("same" if outcome == "same" else "conflict", other=_text(reply[1]))
         case "again" | "missing":

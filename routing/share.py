@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,6 +68,14 @@ class Share:
             if purse.counter == hold:
                 return purse.refusal(taken, self.reserved_usd or _NOTHING, time.time())
         return None
+
+    def without(self, hold: str) -> Share:
+        return dataclasses.replace(
+            self,
+            limits=tuple(limit for limit in self.limits if limit.one.name != hold),
+            purses=tuple(purse for purse in self.purses if purse.counter != hold),
+            holds=tuple(each for each in self.holds if each.name != hold),
+        )
 
     def headers(self, taken: Sequence[int]) -> dict[str, str]:
         """

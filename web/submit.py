@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import gevent
 import orjson
+import structlog
 
 from guardrails.verdicts import Action
 from mesh import errors, store
@@ -26,6 +27,8 @@ from web import metrics
 from web.auth import Caller
 from web.door import Door
 from web.requests import CHAT, COMPLETIONS, EMBEDDINGS, Parsed
+
+log = structlog.get_logger()
 
 ENDPOINTS: dict[str, Endpoint] = {CHAT: "chat.completions", COMPLETIONS: "completions", EMBEDDINGS: "embeddings"}
 
@@ -71,7 +74,7 @@ def submit(
     if verdict.action is Action.BLOCK:
         raise errors.ContentBlocked(f"The request was refused by the content policy ({verdict.category}).")
     job, sealed, taking = _submission(door, caller, parsed, job_id, seal, wait, idempotency_key)
-    outcome = _send_in_time(door, job, sealed, taking, (parsed.fields.max_wait or 0) / 1000)
+    outcome, taking = _send_in_time(door, job, sealed, taking, (parsed.fields.max_wait or 0) / 1000)
     match outcome.outcome:
         case "queued":
             eta_ms = outcome.gap_ms * (outcome.waiting + 1)
@@ -99,6 +102,8 @@ def submit(
                 f"You have {outcome.waiting} open jobs in the queue of '{job.lane.name}', your share while it is full.",
                 retry_after_s=_retry_after_s(door, job),
             )
+        case "broken":
+            raise errors.StoreUnavailable(f"The counter '{outcome.other}' cannot be read in Redis.", retry_after_s=30)
         case "missing":
             raise errors.StoreUnavailable("The request could not be stored.", retry_after_s=5)
 
@@ -107,16 +112,27 @@ def _retry_after_s(door: Door, job: Submission) -> float:
     return min(60.0, max(1.0, door.waits_ms.get(job.lane.name, 0) / 1000))
 
 
-def _send_in_time(door: Door, job: Submission, sealed: bytes, taking: Share, patience_s: float) -> store.Submitted:
-    """Send it; while a limit is reached, again and again for as long as the request would rather wait."""
+def _send_in_time(
+    door: Door, job: Submission, sealed: bytes, taking: Share, patience_s: float
+) -> tuple[store.Submitted, Share]:
+    """Send it; while a limit is reached, again and again for as long as the request would rather wait.
+
+    A counter that cannot be read is left out where the configuration says so.
+    """
     until = time.monotonic() + patience_s
     pause_s = _FIRST_PAUSE_S
     while True:
         outcome = _send(door, job, sealed)
+        if outcome.outcome == "broken":
+            log.error("counter_unreadable", hold=outcome.other)
+            if door.config.limits.unreadable == "allow":
+                job = dataclasses.replace(job, holds=[hold for hold in job.holds if hold.name != outcome.other])
+                taking = taking.without(outcome.other)
+                continue
         left_s = until - time.monotonic()
         final = outcome.outcome != "held" or outcome.wait_ms < 0 or not taking.waits(outcome.other)
         if final or left_s <= 0 or outcome.wait_ms / 1000 > left_s or door.stopping:
-            return outcome
+            return outcome, taking
         gevent.sleep(min(outcome.wait_ms / 1000 or pause_s, left_s))
         pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 

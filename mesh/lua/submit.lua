@@ -5,7 +5,8 @@
 -- The one script that a full Redis refuses.
 -- KEYS  job:<id> hash · <lane> list · waiting:<lane> zset · ring:<lane> · jobs:open zset · tenant:<tenant> zset
 --       idem:<tenant>:<key> · hold:<name> · spent:<name> · window:<name> · request:<id> (made lasting where the request is large)
--- Reply {"queued", position, created ms, pace of the lane or nil, {what is taken of each window}} | {"again", state} the same id was
+-- Reply {"broken", hold name} its counter cannot be read: nothing is taken and nothing accepted
+--       | {"queued", position, created ms, pace of the lane or nil, {what is taken of each window}} | {"again", state} the same id was
 --       accepted before | {"same", other id} | {"conflict", other id} the idempotency key is another job's, with this or another request
 --       | {"full", waiting} | {"held", hold name, amount now, ms to wait (0: not known, -1: for ever)} | {"missing"} the large request has
 --       gone: write it again
@@ -33,7 +34,11 @@ local now = now_ms()
 local kept, windows = '', {}
 for i = 12, 6 + holds * 6, 6 do
   local kind, name, amount = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  local taken, sum, where = take_hold(kind, name, amount, ARGV[i + 3], ARGV[i + 5], now)
+  local fine, taken, sum, where = pcall(take_hold, kind, name, amount, ARGV[i + 3], ARGV[i + 5], now)
+  if not fine then
+    end_holds(kept, {}, 0, true)
+    return { 'broken', name }
+  end
   if not taken then
     end_holds(kept, {}, 0, true)
     return { 'held', name, sum, where }

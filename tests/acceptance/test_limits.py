@@ -5,12 +5,13 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from pathlib import Path
 
 import openai
 import pytest
 
 from tests.acceptance.crowd import TENANTS, Reply, Trio, key_id
-from tests.acceptance.gateway import CHAT, FOUR_KEYS, asked, chat, eventually, refused
+from tests.acceptance.gateway import CHAT, FOUR_KEYS, SETTINGS, asked, chat, eventually, refused
 from tests.standins import Reply as Said
 
 CROWD = 200
@@ -157,3 +158,21 @@ def test_more_tokens_than_were_reserved_are_counted(trio: Trio) -> None:
         asked(http.post(CHAT, json=chat(model, max_tokens=50)))
         error = refused(http.post(CHAT, json=chat(model, max_tokens=50)), 429)
     assert "1300 are taken" in error["message"]
+
+
+def test_a_counter_that_cannot_be_read_refuses_by_default(trio: Trio) -> None:
+    key = trio.key(tenant="broken", limits={"requests_per_minute": 5})
+    trio.gateway.stack.client().rpush(f"gw:window:requests_per_minute:key:{key_id(key)}", "a list")
+    with trio.gateway.http(key) as http:
+        error = refused(http.post(CHAT, json=chat(trio.gateway.model()[0])), 503)
+    assert error["code"] == "store_unavailable" and "requests_per_minute:key" in error["message"]
+
+
+def test_or_is_left_out_where_the_configuration_says_so(trio: Trio, tmp_path: Path) -> None:
+    (tmp_path / "gateway-settings.yaml").write_text(SETTINGS.replace("limits:\n", "limits:\n  unreadable: allow\n"))
+    lenient = trio.gateway.stack.start_web(GATEWAY_CONFIG=str(tmp_path))
+    key = trio.key(tenant="lenient", limits={"requests_per_minute": 5, "concurrent": 1})
+    trio.gateway.stack.client().rpush(f"gw:window:requests_per_minute:key:{key_id(key)}", "a list")
+    with trio.gateway.http(key, lenient.url) as http:
+        asked(http.post(CHAT, json=chat(trio.gateway.model()[0])))
+    assert lenient.terminate() == 0

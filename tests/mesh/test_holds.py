@@ -9,7 +9,7 @@ import redis
 from mesh import store
 from mesh.job import UNBOUNDED, Hold, State
 from tests.conftest import RedisServer, wait_until
-from tests.mesh.test_store import Do, claim, client, do, end_lease, submission, submit, submitted_and_claimed
+from tests.mesh.test_store import LANE, Do, claim, client, do, end_lease, submission, submit, submitted_and_claimed
 
 __all__ = ["client", "do"]  # fixtures
 
@@ -123,6 +123,14 @@ def test_every_counter_of_a_period_has_an_end(do: Do, client: redis.Redis) -> No
     submit(do, submission(holds=(window(), budget(5))))
     assert 0 < client.pttl("gw:spent:b") <= 60_000  # type: ignore[operator]
     assert 0 < client.pttl("gw:window:w") <= 120_000  # type: ignore[operator]
+
+
+def test_a_counter_that_is_none_takes_nothing_and_accepts_nothing(do: Do, client: redis.Redis) -> None:
+    client.rpush("gw:window:broken", "a list")
+    holds = (Hold("open", 1, 9), budget(5), window(name="broken"))
+    refused = submit(do, submission(holds=holds))
+    assert (refused.outcome, refused.other) == ("broken", "broken")
+    assert (client.exists("gw:hold:open", LANE.messages), spent(client)) == (0, 0)
 
 
 def test_many_at_once_take_exactly_what_the_ceiling_allows(redis_server: RedisServer) -> None:
