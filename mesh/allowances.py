@@ -84,7 +84,7 @@ class Export(Frozen):
 
     to: str = ""  # file:///folder or s3://bucket/prefix; empty: they stay, about a million of them
     after_s: int = Field(3_600, ge=0)  # rows that are younger stay
-    most_rows: int = Field(2_000, ge=1, le=100_000)  # of one file
+    most_rows: int = Field(2_000, ge=1, le=10_000)  # of one file
 
     @field_validator("to")
     @classmethod

@@ -15,9 +15,12 @@ from decimal import Decimal
 from typing import Any, Literal
 
 import orjson
+import structlog
 
 from mesh.store import Row
 from routing.budgets import NANO, usd
+
+log = structlog.get_logger()
 
 Group = Literal["day", "tenant", "key", "model", "provider", "tag"]
 GROUPS: tuple[Group, ...] = ("day", "tenant", "key", "model", "provider", "tag")
@@ -83,20 +86,30 @@ Book = dict[Slot, Sums]
 
 
 def sums(rows: Iterable[Row]) -> Book:
-    """The sums of these rows."""
+    """The sums of these rows; one that is no row of ours is logged and left out."""
     book: Book = defaultdict(Sums)
     for row in rows:
-        told = row.fields
-        day = dt.datetime.fromtimestamp(int(told["ended"]) / 1000, dt.UTC).date().isoformat()
-        slot = Slot(day, told["tenant"], told["key"], told["model"], told["provider"], told.get("tags", ""))
-        usage: dict[str, Any] = orjson.loads(told["usage"]) if told["usage"] else {}
-        book[slot].add(Sums(1, int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)))
-        for attempt in orjson.loads(told["attempts"]):
-            paid = Slot(day, slot.tenant, slot.key, attempt["model"], attempt["provider"], slot.tags)
-            cost = Decimal(attempt.get("cost_usd") or 0)
-            if cost or attempt["outcome"] == "unknown":
-                book[paid].add(Sums(cost_usd=cost, unknown=int(attempt["outcome"] == "unknown")))
+        try:
+            parts = list(_parts(row.fields))
+        except (KeyError, ValueError, TypeError, ArithmeticError) as error:
+            log.error("ledger_row_unreadable", row=row.id, why=type(error).__name__)
+            continue
+        for slot, part in parts:
+            book[slot].add(part)
     return dict(book)
+
+
+def _parts(told: Mapping[str, str]) -> Iterator[tuple[Slot, Sums]]:
+    """What a row adds to which sums: the job itself, and the cost of each attempt."""
+    day = dt.datetime.fromtimestamp(int(told["ended"]) / 1000, dt.UTC).date().isoformat()
+    slot = Slot(day, told["tenant"], told["key"], told["model"], told["provider"], told.get("tags", ""))
+    usage: dict[str, Any] = orjson.loads(told["usage"]) if told["usage"] else {}
+    yield slot, Sums(1, int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0))
+    for attempt in orjson.loads(told["attempts"]):
+        paid = Slot(day, slot.tenant, slot.key, attempt["model"], attempt["provider"], slot.tags)
+        cost, unknown = Decimal(attempt.get("cost_usd") or 0), attempt["outcome"] == "unknown"
+        if cost or unknown:
+            yield paid, Sums(cost_usd=cost, unknown=int(unknown))
 
 
 def bookings(book: Book) -> Iterator[tuple[str, str, int]]:

@@ -143,8 +143,12 @@ class Alerts:
             settings = (await self._pipe.do(store.get_key(name))).get("settings", "")
         else:
             settings = (await self._pipe.do(store.get_tenant(name))).decode()
-        own: dict[str, Any] = orjson.loads(settings or "{}").get("budget") or {}
-        return Account(scope, name, budget=Budget.model_validate(own) if own else NO_BUDGET)
+        try:
+            budget = Budget.model_validate(orjson.loads(settings or "{}").get("budget") or {})
+        except (ValueError, AttributeError) as error:  # another version's, or no record of ours
+            log.error("budget_unreadable", scope=scope, owner=name, why=type(error).__name__)
+            budget = NO_BUDGET
+        return Account(scope, name, budget=budget)
 
     async def _send(self, crossing: Crossing) -> None:
         alerts = self._settings.alerts

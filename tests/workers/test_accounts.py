@@ -47,9 +47,7 @@ def config(alerts: str = "") -> Config:
 
 
 def write(server: RedisServer, *, cost: str = "0.25", tenant: str = "acme", key: str = "k1", **more: Any) -> None:
-    attempts = more.pop(
-        "attempts", [{"attempt": 1, "provider": "p", "model": "m", "outcome": "done", "cost_usd": cost}]
-    )
+    attempts = [{"attempt": 1, "provider": "p", "model": "m", "outcome": "done", "cost_usd": cost}]
     fields = {
         "job": "job-1", "tenant": tenant, "key": key, "state": "done", "provider": "p", "model": "m",
         "attempts": orjson.dumps(attempts), "usage": b'{"prompt_tokens":11,"completion_tokens":7}', "cost_usd": cost,
@@ -82,6 +80,21 @@ def test_rows_are_booked_once_however_many_do_it(redis_server: RedisServer) -> N
         assert 399 * 86_400_000 < left_ms <= 400 * 86_400_000  # type: ignore[operator]
 
     tell(redis_server, story)
+
+
+def test_a_row_that_is_none_of_ours_stops_nothing(redis_server: RedisServer, tmp_path: Path) -> None:
+    settings = LedgerSettings(export=Export(to=f"file://{tmp_path}", after_s=0))
+
+    async def story(pipe: Pipe) -> None:
+        redis_server.client().xadd("gw:ledger:rows", {"job": "x", "attempts": "["})
+        write(redis_server, attempts=b'[{"provider":1}]')
+        write(redis_server)
+        await accounts.book(pipe, settings, Alerts(pipe, config(), Fetcher(Rules(hosts=()))))
+        assert (await totals(pipe)).requests == 1
+        await accounts.move(pipe, settings, Folder(tmp_path))
+
+    tell(redis_server, story)
+    assert rows_in(tmp_path)[0]["attempts"] == "["
 
 
 def test_every_attempt_counts_for_the_provider_it_was_sent_to() -> None:

@@ -16,6 +16,9 @@ from mesh.store import Row
 PLACES: Mapping[str, str] = {"file": "workers.exports.folder:open_place", "s3": "workers.exports.s3:open_place"}
 
 
+_NESTED = ("attempts", "usage", "tags")
+
+
 class Export(Protocol):
     """A place for files."""
 
@@ -47,9 +50,15 @@ def lines(rows: Sequence[Row]) -> bytes:
 
 
 def _document(row: Row) -> dict[str, object]:
-    told = dict(row.fields)
-    nested = {each: orjson.loads(told[each]) if told.get(each) else None for each in ("attempts", "usage", "tags")}
-    return {"id": row.id, **told, **nested}
+    return {"id": row.id, **row.fields, **{name: _nested(row.fields.get(name)) for name in _NESTED}}
+
+
+def _nested(text: str | None) -> object:
+    """The JSON in a field; what is none stays the text that it is."""
+    try:
+        return orjson.loads(text) if text else None
+    except orjson.JSONDecodeError:
+        return text
 
 
 def _day(row: Row) -> str:
