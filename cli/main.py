@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
-from cli import config
+from cli import config, keys
 from cli.chat import chat
 from cli.errors import CommandError, Unable
 from cli.jobs import jobs
 from cli.screen import Screen
 from cli.up import up
+from cli.usage import usage
 
 commands = typer.Typer(
     help="A self-hosted AI gateway: one OpenAI-compatible API in front of every model.",
@@ -24,6 +25,8 @@ commands = typer.Typer(
 commands.command()(up)
 commands.command()(chat)
 commands.command()(jobs)
+commands.command()(usage)
+commands.add_typer(keys.app, name="keys")
 commands.add_typer(config.app, name="config")
 
 

@@ -11,7 +11,8 @@
     ├── NotFound                404  a path, a job, a model
     ├── MethodNotAllowed        405
     ├── Limited                 429  this caller asked for more than its share
-    │   └── LaneFull            429
+    │   ├── LaneFull            429
+    │   └── BudgetSpent         429
     ├── Overloaded              503  nobody is served better just now
     │   ├── StoreUnavailable    503
     │   └── Stopping            503
@@ -34,6 +35,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
@@ -60,6 +62,7 @@ class GatewayError(Exception):
         self.message = message
         self.param = param
         self.retry_after_s = retry_after_s
+        self.headers: Mapping[str, str] = {}  # of the answer that shows it
         if code is not None:
             self.code = code
 
@@ -125,6 +128,10 @@ class Limited(GatewayError):
 
 class LaneFull(Limited):
     code = "lane_full"
+
+
+class BudgetSpent(Limited):
+    code = "insufficient_quota"
 
 
 class Overloaded(GatewayError):

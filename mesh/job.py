@@ -34,13 +34,24 @@ def new_id() -> str:
     return "job-" + secrets.token_hex(16)
 
 
+UNBOUNDED = 2**53 - 1  # as a hold's ceiling; the largest whole number that Lua knows exactly
+
+
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A counter that a job raises while it is open. What it counts is routing's business."""
+    """What a job takes of a counter. What that counts is routing's business.
 
-    name: str  # no spaces
+    kind: open (given back when the job ends) | spent (a counter that lives for `life_ms`, and is settled) | window
+    (what was taken within the last `life_ms`, and is settled). To settle is to put what the job has measured of `unit`
+    in the place of `amount`; without a unit it stays as it was taken.
+    """
+
+    name: str  # one line
     amount: int
     ceiling: int
+    kind: Literal["open", "spent", "window"] = "open"
+    unit: str = "-"
+    life_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +116,7 @@ class Submission:
     rerun: bool = True  # may be sent again when an attempt's outcome is unknown and the client has seen nothing
     reserved_usd: str = ""  # what one attempt may cost at most
     holds: Sequence[Hold] = ()
+    tags: str = ""  # JSON, for the ledger
     idempotency_key: str = ""
     fingerprint: str = ""  # of the request, to tell a repeated key from a reused one
 

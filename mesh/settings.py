@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from mesh.allowances import AuthSettings, BudgetSettings, LedgerSettings, LimitSettings
 from mesh.errors import ConfigError
+from mesh.frozen import Frozen
 
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,8}")  # no dot: it ends the id in what is sealed
 _HOST = re.compile(r"\*|(?:\*\.)?(?:[A-Za-z0-9_-]+\.)+[A-Za-z][A-Za-z0-9-]*")  # what fetch.hosts may name
@@ -84,8 +86,10 @@ class Environment(BaseSettings):
         return masters
 
 
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+def secret(variable: str, environ: Mapping[str, str] = os.environ) -> str:
+    """A secret that the configuration names by its variable, or by the file that the variable with _FILE names."""
+    path = environ.get(f"{variable}_FILE")
+    return Path(path).read_text().strip() if path else environ.get(variable, "")
 
 
 class Timeouts(Frozen):
@@ -112,6 +116,9 @@ class ProviderConfig(Frozen):
     enabled: bool = True
     timeouts: Timeouts = Timeouts()
     unsupported_parameters: Literal["error", "drop"] = "error"
+    # What a job of the batch lane costs of the list price, where an agreement with the provider says so. The lane is
+    # ours and not the provider's batch API, so by default it costs the whole.
+    batch_price_share: Decimal = Field(Decimal(1), ge=0, le=1)
     # Of an answer, where a provider must be told and the request does not say.
     default_max_tokens: int = Field(4096, ge=1)
     models: list[str] = []  # shown by /v1/models beside what the provider itself lists
@@ -127,8 +134,7 @@ class ProviderConfig(Frozen):
         """The provider's key, read afresh from its file at each call so that a rotated one is taken up."""
         if not self.api_key_env:
             return ""
-        path = environ.get(f"{self.api_key_env}_FILE")
-        return Path(path).read_text().strip() if path else environ.get(self.api_key_env, "")
+        return secret(self.api_key_env, environ)
 
 
 class ModelConfig(Frozen):
@@ -146,6 +152,9 @@ class ModelConfig(Frozen):
     output_usd_per_mtok: _Usd | None = None
     cached_usd_per_mtok: _Usd | None = None  # read from the provider's cache
     written_usd_per_mtok: _Usd | None = None  # written to it
+    # Beside config's own price or the list's; audio without a price of its own costs what text does.
+    audio_input_usd_per_mtok: _Usd | None = None
+    audio_output_usd_per_mtok: _Usd | None = None
 
     @model_validator(mode="after")
     def _a_price_is_whole(self) -> ModelConfig:
@@ -214,6 +223,10 @@ class Config(Frozen):
     lanes: LaneLimits = LaneLimits()
     retention: Retention = Retention()
     fetch: FetchLimits = FetchLimits()
+    limits: LimitSettings = LimitSettings()
+    budgets: BudgetSettings = BudgetSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    auth: AuthSettings = AuthSettings()
     models: dict[str, ModelConfig] = {}  # by the provider's own name of the model, or by provider/model
 
     def model(self, provider: str, name: str) -> ModelConfig | None:
@@ -229,6 +242,16 @@ class Config(Frozen):
                     f"{name!r}: a provider's name is letters, digits, - and _, and not `system` or `tasks`"
                 )
         return providers
+
+    @model_validator(mode="after")
+    def _limits_have_providers(self) -> Config:
+        for name in self.limits.providers:
+            if name not in self.providers:
+                near = difflib.get_close_matches(name, self.providers, 1)
+                raise ValueError(
+                    f"limits.providers.{name}: no such provider{f', did you mean {near[0]}?' if near else ''}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _prefixes_have_providers(self) -> Config:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import orjson
@@ -108,16 +109,20 @@ def _text(value: Any) -> str:
 class Submitted:
     """What became of a submission.
 
-    outcome: queued (`waiting` before it, `gap_ms` between two of them, where that is known) | again (this id was
-    accepted before) | same, conflict (the idempotency key is another job's, whose id is `other`) | full (`waiting` in
-    the lane) | held (by the hold named `other`) | missing (the large request has gone)
+    outcome: queued (`waiting` before it, `gap_ms` between two of them, where that is known, `taken` of each window) |
+    again (this id was accepted before) | same, conflict (the idempotency key is another job's, whose id is `other`) |
+    full (`waiting` in the lane) | held (by the hold named `other`, of which `waiting` is taken, for `wait_ms`: 0 is not
+    known, -1 for ever) | broken (the counter of the hold named `other` cannot be read) | missing (the large request has
+    gone)
     """
 
-    outcome: Literal["queued", "again", "same", "conflict", "full", "held", "missing"]
+    outcome: Literal["queued", "again", "same", "conflict", "full", "held", "broken", "missing"]
     waiting: int = 0
     created_ms: int = 0
     gap_ms: float = 0.0
     other: str = ""
+    taken: tuple[int, ...] = ()
+    wait_ms: int = 0
 
 
 def _gap_ms(pace: bytes | None) -> float | None:
@@ -130,11 +135,14 @@ def _submitted(reply: Any) -> Submitted:
     outcome = _text(reply[0])
     match outcome:
         case "queued":
-            return Submitted("queued", waiting=reply[1], created_ms=reply[2], gap_ms=_gap_ms(reply[3]) or 0.0)
+            gap_ms = _gap_ms(reply[3]) or 0.0
+            return Submitted("queued", waiting=reply[1], created_ms=reply[2], gap_ms=gap_ms, taken=tuple(reply[4]))
         case "full":
             return Submitted("full", waiting=reply[1])
         case "held":
-            return Submitted("held", waiting=reply[2], other=_text(reply[1]))
+            return Submitted("held", waiting=reply[2], other=_text(reply[1]), wait_ms=reply[3])
+        case "broken":
+            return Submitted("broken", other=_text(reply[1]))
         case "same" | "conflict":
             return Submitted("same" if outcome == "same" else "conflict", other=_text(reply[1]))
         case "again" | "missing":
@@ -149,7 +157,7 @@ def submit(job: Submission, *, lane_limit: int, idempotency_ms: int, index_ms: i
     """
     holds: list[Arg] = []
     for hold in job.holds:
-        holds += (hold.name, hold.amount, hold.ceiling)
+        holds += (hold.kind, hold.name, hold.amount, hold.ceiling, hold.unit, hold.life_ms)
     target = job.spec.target
     args: list[Arg] = [
         job.id, job.lane.name, job.tenant, job.idempotency_key, job.fingerprint, idempotency_ms, job.timeout_ms,
@@ -163,6 +171,8 @@ def submit(job: Submission, *, lane_limit: int, idempotency_ms: int, index_ms: i
         args += ("rerun", "0")
     if job.reserved_usd:
         args += ("reserved", job.reserved_usd)
+    if job.tags:
+        args += ("tags", job.tags)
     return _call("submit", args, _submitted)
 
 
@@ -283,12 +293,16 @@ def append(saying: Sequence[Said]) -> Call[list[str]]:
 def finish(
     job_id: str, fence: int, state: State, *, end: bytes, result: bytes = b"", attempt: bytes = b"",
     usage: bytes = b"", cost_usd: str = "", reason: str = "", last: int = 0,
+    measured: Mapping[str, int] = MappingProxyType({}),
 ) -> Call[str]:  # fmt: skip
     """End a job; the reply is "ok", "already" or "lost".
 
-    last: the number of its last event.
+    last: the number of its last event. measured: by unit, what its holds are settled by.
     """
-    return _call("finish", (job_id, fence, state.value, end, result, attempt, usage, cost_usd, reason, last), _text)
+    args: list[Arg] = [job_id, fence, state.value, end, result, attempt, usage, cost_usd, reason, last]
+    for unit, amount in measured.items():
+        args += (unit, amount)
+    return _call("finish", args, _text)
 
 
 def release(
@@ -531,3 +545,166 @@ def memory() -> Call[tuple[int, int]]:
 
 def ping() -> Call[Any]:
     return Call(("PING",), _same)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An API key's record.
+
+    now_s: by Redis' clock. tenant: JSON of what its tenant has of its own, or empty.
+    """
+
+    now_s: int
+    tenant: bytes
+    fields: Mapping[str, str]
+
+
+def _fields(reply: Sequence[bytes]) -> dict[str, str]:
+    words = [word.decode() for word in reply]
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+def get_caller(key_id: str) -> Call[Key | None]:
+    """Who asks with this key; None when there is no such key."""
+
+    def read(reply: Any) -> Key | None:
+        return None if reply is None else Key(reply[0], reply[1], _fields(reply[2]))
+
+    return _call("caller", (key_id,), read)
+
+
+def get_key(key_id: str) -> Call[dict[str, str]]:
+    """A key's record; empty when there is none."""
+    return Call(("HGETALL", f"{lanes.PREFIX}key:{key_id}"), _fields)
+
+
+def set_key(key_id: str, fields: Mapping[str, Arg]) -> Call[Any]:
+    pairs = [part for pair in fields.items() for part in pair]
+    return Call(("HSET", f"{lanes.PREFIX}key:{key_id}", *pairs), _same)
+
+
+def list_key(key_id: str, created_s: int) -> Call[Any]:
+    """Add a key to the list of all."""
+    return Call(("ZADD", f"{lanes.PREFIX}keys", created_s, key_id), _same)
+
+
+def get_keys() -> Call[list[str]]:
+    """The ids of all keys, newest first."""
+    return Call(("ZREVRANGE", f"{lanes.PREFIX}keys", 0, -1), lambda reply: [_text(key_id) for key_id in reply])
+
+
+def set_tenant(tenant: str, own: bytes) -> Call[Any]:
+    """Write down what a tenant has of its own."""
+    return Call(("SET", f"{lanes.PREFIX}own:{tenant}", own), _same)
+
+
+def get_tenant(tenant: str) -> Call[bytes]:
+    return Call(("GET", f"{lanes.PREFIX}own:{tenant}"), lambda reply: reply or b"")
+
+
+def list_tenant(tenant: str) -> Call[Any]:
+    return Call(("SADD", f"{lanes.PREFIX}tenants", tenant), _same)
+
+
+def get_tenants() -> Call[list[str]]:
+    """Every tenant that has a key or something of its own."""
+    return Call(("SMEMBERS", f"{lanes.PREFIX}tenants"), lambda reply: sorted(_text(name) for name in reply))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the ledger."""
+
+    id: str  # of the stream: when it was written, in ms, and a number
+    fields: Mapping[str, str]
+
+
+def ledger(after: str, *, upto: str = "+", count: int = 1000) -> Call[list[Row]]:
+    """Ledger rows with ids above `after` (empty: from the first), oldest first."""
+
+    def read(reply: Any) -> list[Row]:
+        return [Row(_text(row_id), _fields(fields)) for row_id, fields in reply]
+
+    first = f"({after}" if after else "-"
+    return Call(("XRANGE", f"{lanes.PREFIX}ledger:rows", first, upto, "COUNT", count), read)
+
+
+def booked() -> Call[str]:
+    """The id of the last ledger row that is in the counters; empty: none is."""
+    return Call(("GET", f"{lanes.PREFIX}usage:booked"), lambda reply: _text(reply or b""))
+
+
+def book(before: str, upto: str, life_ms: int, amounts: Iterable[tuple[str, str, int]]) -> Call[bool]:
+    """Add rows to the counters of their days (day, field, amount); False when another has booked since `before`."""
+    args: list[Arg] = [before, upto, life_ms]
+    for amount in amounts:
+        args += amount
+    return _call("book", args, bool)
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    upto: str  # the last row that is in them; empty: none
+    days: list[dict[str, int]]  # fields of each day
+
+
+def usage(days: Sequence[str]) -> Call[Booked]:
+    def read(reply: Any) -> Booked:
+        return Booked(
+            _text(reply[0]), [{name: int(amount) for name, amount in _fields(day).items()} for day in reply[1:]]
+        )
+
+    return _call("usage", days, read)
+
+
+def spending() -> Call[dict[str, int]]:
+    """What was ever booked in all, by field."""
+    return Call(
+        ("HGETALL", f"{lanes.PREFIX}usage:all"),
+        lambda reply: {name: int(amount) for name, amount in _fields(reply).items()},
+    )
+
+
+def exported() -> Call[str]:
+    """The id of the last ledger row that has been exported; empty: none has."""
+    return Call(("GET", f"{lanes.PREFIX}ledger:exported"), lambda reply: _text(reply or b""))
+
+
+def begin_export(exported: str, first: str, last: str) -> Call[tuple[str, str] | None]:
+    """The range of rows that leave now; None when it is to be asked anew what is left."""
+
+    def read(reply: Any) -> tuple[str, str] | None:
+        first, _, last = _text(reply).partition(" ")
+        return (first, last) if last else None
+
+    return _call("export", ("begin", exported, first, last), read)
+
+
+def end_export(first: str, last: str) -> Call[bool]:
+    """These rows are safe elsewhere: drop them."""
+    return _call("export", ("end", first, last), bool)
+
+
+def now_ms() -> Call[int]:
+    """Redis' own clock."""
+    return Call(("TIME",), lambda reply: int(reply[0]) * 1000 + int(reply[1]) // 1000)
+
+
+def claim_alert(name: str, life_ms: int) -> Call[bool]:
+    """Whether nobody else has sent this alert, or is about to."""
+    return Call(("SET", f"{lanes.PREFIX}alerted:{name}", 1, "NX", "PX", life_ms), lambda reply: reply is not None)
+
+
+def keep_alert(name: str, life_ms: int) -> Call[Any]:
+    """It is sent: remember it for so long."""
+    return Call(("SET", f"{lanes.PREFIX}alerted:{name}", 1, "PX", life_ms), _same)
+
+
+def forget_alert(name: str) -> Call[Any]:
+    """It could not be sent: somebody may try again."""
+    return Call(("DEL", f"{lanes.PREFIX}alerted:{name}"), _same)
+
+
+def spent(name: str) -> Call[int]:
+    """What a `spent` hold's counter says now."""
+    return Call(("GET", f"{lanes.PREFIX}spent:{name}"), lambda reply: int(reply or 0))

@@ -16,38 +16,49 @@ import genai_prices
 from genai_prices.types import PriceCalculation
 
 from mesh.job import Target
-from mesh.settings import Config
+from mesh.settings import Config, ModelConfig
 
 _MILLION = Decimal(1_000_000)
+_WHOLE = Decimal(1)
 DEFAULT_ANSWER_TOKENS = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What is paid for. `cached` and `written` (to the provider's cache) are parts of `prompt`."""
+    """What is paid for.
+
+    cached, written (to the provider's cache), audio: parts of `prompt` that do not overlap. spoken: the audio in
+    `answer`. Reasoning is a part of `answer` like any other.
+    """
 
     prompt: int
     answer: int
     cached: int = 0
     written: int = 0
+    audio: int = 0
+    spoken: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """Dollars per million tokens, whatever the prompt's length. `cached` and `written` are as in `Tokens`."""
+    """Dollars per million tokens, whatever the prompt's length. The fields are as in `Tokens`."""
 
     input: Decimal
     output: Decimal
     cached: Decimal
     written: Decimal
+    audio: Decimal
+    spoken: Decimal
 
     def usd(self, tokens: Tokens) -> Decimal:
-        fresh = tokens.prompt - tokens.cached - tokens.written
+        fresh = tokens.prompt - tokens.cached - tokens.written - tokens.audio
         return (
             fresh * self.input
             + tokens.cached * self.cached
             + tokens.written * self.written
-            + tokens.answer * self.output
+            + tokens.audio * self.audio
+            + (tokens.answer - tokens.spoken) * self.output
+            + tokens.spoken * self.spoken
         ) / _MILLION
 
 
@@ -62,6 +73,11 @@ class Most:
     answer_tokens: int = 0  # of one answer; 0: not said
     answers: int = 1
 
+    @property
+    def prompt_tokens(self) -> int:
+        """A token for every two characters."""
+        return self.prompt_chars // 2 + 1
+
 
 NOT_SAID = Most(0)
 
@@ -73,19 +89,25 @@ class PriceList:
         self._config = config
         self._known: dict[Target, Price | None] = {}
 
-    def cost_usd(self, target: Target, usage: Mapping[str, Any]) -> Decimal | None:
-        """The list price of an OpenAI-shaped usage; None when nobody knows the model's price."""
-        price = self._price(target)
-        return None if price is None else price(_tokens(usage))
+    def cost_usd(self, target: Target, usage: Mapping[str, Any], *, batch: bool = False) -> Decimal | None:
+        """The price of an OpenAI-shaped usage; None when nobody knows the model's price.
 
-    def ceiling_usd(self, target: Target, most: Most) -> Decimal | None:
-        """What a request may cost at most: a token for every two characters, and all the answers that it allows."""
+        batch: of a job of the batch lane.
+        """
         price = self._price(target)
-        return (
-            None
-            if price is None
-            else price(Tokens(most.prompt_chars // 2 + 1, (most.answer_tokens or DEFAULT_ANSWER_TOKENS) * most.answers))
-        )
+        return None if price is None else price(_tokens(usage)) * self._batch_share(target, batch)
+
+    def ceiling_usd(self, target: Target, most: Most, *, batch: bool = False) -> Decimal | None:
+        """What a request may cost at most: all that it says, and all the answers that it allows."""
+        price = self._price(target)
+        if price is None:
+            return None
+        answers = (most.answer_tokens or DEFAULT_ANSWER_TOKENS) * most.answers
+        return price(Tokens(most.prompt_tokens, answers)) * self._batch_share(target, batch)
+
+    def _batch_share(self, target: Target, batch: bool) -> Decimal:
+        provider = self._config.providers.get(target.provider) if batch else None
+        return _WHOLE if provider is None else provider.batch_price_share
 
     def _price(self, target: Target) -> Price | None:
         if target not in self._known:
@@ -99,25 +121,34 @@ class PriceList:
         if ours is not None:
             return ours.usd
         found = listed(target)
-        return None if found is None else _as_listed(target, found)
+        if found is None:
+            return None
+        told = self._config.model(target.provider, target.model) or _UNSAID
+        return _as_listed(target, found, told)
 
     def fixed(self, target: Target) -> Plain | None:
         """The price that does not hang on the list: config's own, or nothing on a machine of ours that has none."""
         told = self._config.model(target.provider, target.model)
         if told is not None and told.input_usd_per_mtok is not None and told.output_usd_per_mtok is not None:
-            cached, written = told.cached_usd_per_mtok, told.written_usd_per_mtok
-            fresh = told.input_usd_per_mtok
+            fresh, output = told.input_usd_per_mtok, told.output_usd_per_mtok
             return Plain(
-                fresh,
-                told.output_usd_per_mtok,
-                fresh if cached is None else cached,
-                fresh if written is None else written,
+                input=fresh,
+                output=output,
+                cached=_or(told.cached_usd_per_mtok, fresh),
+                written=_or(told.written_usd_per_mtok, fresh),
+                audio=_or(told.audio_input_usd_per_mtok, fresh),
+                spoken=_or(told.audio_output_usd_per_mtok, output),
             )
         provider = self._config.providers.get(target.provider)
         return _NOTHING if provider is not None and provider.private and listed(target) is None else None
 
 
-_NOTHING = Plain(Decimal(0), Decimal(0), Decimal(0), Decimal(0))
+def _or(price: Decimal | None, otherwise: Decimal) -> Decimal:
+    return otherwise if price is None else price
+
+
+_NOTHING = Plain(Decimal(0), Decimal(0), Decimal(0), Decimal(0), Decimal(0), Decimal(0))
+_UNSAID = ModelConfig()
 
 
 def listed(target: Target) -> PriceCalculation | None:
@@ -130,15 +161,35 @@ def listed(target: Target) -> PriceCalculation | None:
         return None
 
 
-def _as_listed(target: Target, calculation: PriceCalculation) -> Price:
+def _as_listed(target: Target, calculation: PriceCalculation, told: ModelConfig) -> Price:
+    """
+    told: may have prices of audio, which the list lacks for many models.
+    """
     found = calculation.model_price
-    input_, output = found.input_mtok, found.output_mtok
+    input_, output = found.input_mtok, found.output_mtok or _FREE  # embeddings have no output
     cached, written = found.cache_read_mtok, found.cache_write_mtok
+    audio, spoken = found.input_audio_mtok, found.output_audio_mtok
     if not isinstance(input_, Decimal) or not isinstance(output, Decimal):
         return functools.partial(_by_the_library, target)  # tiered by length, or not per token at all
-    if not isinstance(cached, Decimal | None) or not isinstance(written, Decimal | None):
+    if not all(isinstance(price, Decimal | None) for price in (cached, written, audio, spoken)):
         return functools.partial(_by_the_library, target)
-    return Plain(input_, output, input_ if cached is None else cached, input_ if written is None else written).usd
+    if found.output_reasoning_mtok is not None:
+        return functools.partial(_by_the_library, target)
+    return Plain(
+        input=input_,
+        output=output,
+        cached=_or(_flat(cached), input_),
+        written=_or(_flat(written), input_),
+        audio=_or(told.audio_input_usd_per_mtok, _or(_flat(audio), input_)),
+        spoken=_or(told.audio_output_usd_per_mtok, _or(_flat(spoken), output)),
+    ).usd
+
+
+_FREE = Decimal(0)
+
+
+def _flat(price: Any) -> Decimal | None:
+    return price if isinstance(price, Decimal) else None
 
 
 def _by_the_library(target: Target, tokens: Tokens) -> Decimal:
@@ -147,16 +198,20 @@ def _by_the_library(target: Target, tokens: Tokens) -> Decimal:
         output_tokens=tokens.answer,
         cache_read_tokens=tokens.cached,
         cache_write_tokens=tokens.written,
+        input_audio_tokens=tokens.audio,
+        output_audio_tokens=tokens.spoken,
     )
     return genai_prices.calc_price(usage, model_ref=target.model, provider_id=target.provider).total_price
 
 
 def _tokens(usage: Mapping[str, Any]) -> Tokens:
     prompt, details = int(usage.get("prompt_tokens") or 0), usage.get("prompt_tokens_details") or {}
+    answer, said = int(usage.get("completion_tokens") or 0), usage.get("completion_tokens_details") or {}
     # Some servers report more cached tokens than there were: the parts are never more than the whole.
     cached = min(int(details.get("cached_tokens") or 0), prompt)
     written = min(int(details.get("cache_write_tokens") or 0), prompt - cached)
-    return Tokens(prompt, int(usage.get("completion_tokens") or 0), cached, written)
+    audio = min(int(details.get("audio_tokens") or 0), prompt - cached - written)
+    return Tokens(prompt, answer, cached, written, audio, min(int(said.get("audio_tokens") or 0), answer))
 
 
 def plain(usd: Decimal) -> str:

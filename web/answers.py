@@ -6,8 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from mesh.allowances import Budget, Limits
 from mesh.job import State
 from mesh.settings import Config
+from web.keys import KeySettings
 
 Usd = Annotated[str, Field(pattern=r"^\d+(\.\d+)?$", description="US dollars, as a decimal number in a string.")]
 UnixSeconds = Annotated[int, Field(description="Unix time in seconds.")]
@@ -407,3 +409,64 @@ class RedisTest(BaseModel):
     round_trip_ms: float
     used_memory_bytes: int
     maxmemory_bytes: int = Field(description="0: no limit is set.")
+
+
+class Key(KeySettings):
+    """An API key without its secret."""
+
+    object: Literal["key"]
+    id: str
+    tenant: str
+    created: UnixSeconds
+    used: int | None = Field(None, description="When it was last seen, to the minute.")
+    revoked: int | None = Field(None, description="Since then it is refused.")
+    rotated: int | None = Field(None, description="When it got its present secret, if not at first.")
+    old_until: int | None = Field(None, description="Until then the secret before the last rotation is taken too.")
+
+
+class CreatedKey(Key):
+    key: str = Field(description="The key itself; it is told only here.")
+
+
+class KeyList(BaseModel):
+    object: Literal["list"]
+    data: list[Key] = Field(description="Newest first; revoked and expired ones too.")
+
+
+class Tenant(BaseModel):
+    object: Literal["tenant"]
+    tenant: str
+    limits: Limits
+    budget: Budget
+
+
+class TenantList(BaseModel):
+    object: Literal["list"]
+    data: list[Tenant] = Field(description="Those that have a key, or something of their own.")
+
+
+class UsageSums(BaseModel):
+    requests: int = Field(description="Jobs that have ended.")
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: Usd = Field(description="Of all attempts; of one that nobody knows of, what was reserved.")
+    unknown_attempts: int = Field(description="Attempts of which nobody knows whether they were billed.")
+
+
+class UsageRow(UsageSums):
+    """One sum; of what it is, as `group_by` asked."""
+
+    day: str | None = None
+    tenant: str | None = None
+    key: str | None = Field(None, description="The key's id.")
+    model: str | None = Field(None, description="The provider's own name of the model.")
+    provider: str | None = None
+    tag: str | None = Field(None, description="`name=value`, or empty; a job with several tags counts under each.")
+
+
+class UsageReport(BaseModel):
+    object: Literal["list"]
+    first_day: str = Field(description="By UTC.")
+    last_day: str
+    data: list[UsageRow]
+    total: UsageSums

@@ -40,7 +40,7 @@ def create_door(environment: Environment) -> Door:
         sealer=Sealer(environment.masters("seal")),
         router=Router(config, live),
         guard=Guard(),
-        gatekeeper=Gatekeeper(pipe),
+        gatekeeper=Gatekeeper(pipe, lambda: config),
         pressure=Pressure(config.lanes.memory_share),
     )
 

@@ -2,46 +2,45 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import re
-import secrets
+import pkgutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Protocol, TypeVar, cast
 
+import orjson
 import redis
 
-from mesh import errors, lanes, store
+from mesh import errors, store
+from mesh.allowances import Oidc
+from mesh.lanes import Priority
+from mesh.settings import Config
+from routing.limits import Account
+from routing.share import NOTHING_LIMITED, Allowance
+from web import keys
+from web.keys import KeySettings, NewKey, Role, TenantSettings
 
-Role = Literal["admin", "user"]
+T = TypeVar("T")
 
-_TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _REMEMBER_S = 1.0  # a key that was seen is not asked for again; a revoked one is refused within this time
 _MOST_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
+    """
+    models, providers, priorities: those allowed; None: all. tags: JSON, or empty.
+    """
+
     key_id: str
     tenant: str
     role: Role
     private: bool = False  # all that this key asks is private
-
-
-def _digest(secret: str) -> str:
-    # A key has 192 random bits: a fast hash is enough, nobody can try them all.
-    return hashlib.sha256(secret.encode()).hexdigest()
-
-
-def _place(key_id: str) -> str:
-    return f"{lanes.PREFIX}key:{key_id}"
-
-
-def _split(key: str) -> tuple[str, str] | None:
-    head, _, rest = key.partition("-")
-    key_id, _, secret = rest.partition("-")
-    return (key_id, secret) if head == "gw" and key_id.isalnum() and len(key_id) <= 32 and secret else None
+    models: tuple[str, ...] | None = None
+    providers: tuple[str, ...] | None = None
+    priorities: tuple[Priority, ...] | None = None
+    allowance: Allowance = NOTHING_LIMITED  # what its key and tenant may use
+    tags: str = ""
 
 
 def mint(
@@ -52,47 +51,62 @@ def mint(
     Raises:
         ValueError: `tenant` is not 1 to 64 letters, digits, `_`, `-` and `.`: it becomes part of other names.
     """
-    if not _TENANT.fullmatch(tenant):
-        raise ValueError(f"{tenant!r}: a tenant's name is 1 to 64 letters, digits, _, - and .")
-    key_id, secret = secrets.token_hex(6), secrets.token_hex(24)
-    fields = {
-        "hash": _digest(secret), "tenant": tenant, "role": role, "name": name, "private": int(private),
-        "created": int(time.time()),
-    }  # fmt: skip
-    pairs: list[Any] = [part for pair in fields.items() for part in pair]
-    store.run(client, store.Call(("HSET", _place(key_id), *pairs), int))
-    return f"gw-{key_id}-{secret}"
-
-
-def lookup(key_id: str) -> store.Call[dict[str, str]]:
-    """A key's record; empty when there is none."""
-
-    def read(reply: Any) -> dict[str, str]:
-        words = [word.decode() for word in reply]
-        return dict(zip(words[::2], words[1::2], strict=True))
-
-    return store.Call(("HGETALL", _place(key_id)), read)
-
-
-def check(secret: str, record: dict[str, str]) -> bool:
-    return hmac.compare_digest(_digest(secret), record.get("hash", ""))
+    new = NewKey(tenant=tenant, role=role, name=name, private=private)
+    return keys.create(lambda call: store.run(client, call), new)[0]
 
 
 def known(client: redis.Redis, key: str) -> bool:
-    parts = _split(key)
-    return parts is not None and check(parts[1], store.run(client, lookup(parts[0])))
+    parts = keys.split(key)
+    if parts is None:
+        return False
+    fields = store.run(client, store.get_key(parts[0]))
+    return keys.opens(parts[1], fields, time.time())
+
+
+def _caller(config: Config, key_id: str, tenant: str, settings: KeySettings, own: TenantSettings) -> Caller:
+    def allowed(names: list[T] | None) -> tuple[T, ...] | None:
+        return None if names is None else tuple(names)
+
+    return Caller(
+        key_id=key_id,
+        tenant=tenant,
+        role=settings.role,
+        private=settings.private,
+        models=allowed(settings.models),
+        providers=allowed(settings.providers),
+        priorities=allowed(settings.priorities),
+        allowance=Allowance.of(
+            config,
+            (
+                Account("key", key_id, settings.limits, settings.budget),
+                Account("tenant", tenant, own.limits, own.budget),
+            ),
+        ),
+        tags=orjson.dumps(settings.tags).decode() if settings.tags else "",
+    )
+
+
+class Issuer(Protocol):
+    """Whoever gives out tokens that are taken beside keys."""
+
+    def identity(self, token: str) -> tuple[str, str, bool]: ...
+
+
+OpenIssuer = Callable[[Oidc], Issuer]
 
 
 class Gatekeeper:
     """Tells callers by their keys; remembers each for a second."""
 
-    def __init__(self, pipe: Any) -> None:
+    def __init__(self, pipe: Any, config: Callable[[], Config]) -> None:
         self._pipe = pipe
+        self._config = config
         self._seen: dict[str, tuple[float, Caller]] = {}
+        self._issuer: tuple[Oidc, Issuer] | None = None
 
     def caller(self, authorization: str) -> Caller:
         """
-        authorization: the header's value, `Bearer gw-…`.
+        authorization: the header's value, `Bearer gw-…`, or a token where an issuer is configured.
 
         Raises:
             Unauthenticated: no key, or not a valid one.
@@ -108,17 +122,43 @@ class Gatekeeper:
         seen = self._seen.get(key)
         if seen is not None and seen[0] > now:
             return seen[1]
-        parts = _split(key)
-        record = self._pipe.do(lookup(parts[0])) if parts else {}
-        if parts is None or not check(parts[1], record):
-            raise errors.Unauthenticated("Incorrect API key provided.")
-        caller = Caller(
-            key_id=parts[0],
-            tenant=record["tenant"],
-            role="admin" if record.get("role") == "admin" else "user",
-            private=record.get("private") == "1",
-        )
+        oidc = self._config().auth.oidc
+        caller = self._by_key(key) if oidc is None or key.startswith("gw-") else self._by_token(oidc, key)
         if len(self._seen) >= _MOST_REMEMBERED:
             self._seen.clear()
         self._seen[key] = (now + _REMEMBER_S, caller)
         return caller
+
+    def admin(self, authorization: str) -> Caller:
+        """
+        Raises:
+            Unauthenticated: no key, or not a valid one.
+            Forbidden: a user's.
+        """
+        caller = self.caller(authorization)
+        if caller.role != "admin":
+            raise errors.Forbidden("This needs an admin's key.")
+        return caller
+
+    def _by_key(self, key: str) -> Caller:
+        parts = keys.split(key)
+        found: store.Key | None = self._pipe.do(store.get_caller(parts[0])) if parts else None
+        if parts is None or found is None or not keys.opens(parts[1], found.fields, found.now_s):
+            raise errors.Unauthenticated("Incorrect API key provided.")
+        return self._known(parts[0], found.fields["tenant"], keys.settings_of(found.fields), found.tenant)
+
+    def _by_token(self, oidc: Oidc, token: str) -> Caller:
+        if self._issuer is None or self._issuer[0] != oidc:
+            # What checks tokens is loaded only where tokens are taken.
+            self._issuer = (oidc, cast(OpenIssuer, pkgutil.resolve_name("web.oidc:Issuer"))(oidc))
+        who, tenant, admin = self._issuer[1].identity(token)
+        own = self._pipe.do(store.get_tenant(tenant))
+        settings = KeySettings(role="admin" if admin else "user")
+        return self._known(who, tenant, settings, own)
+
+    def _known(self, key_id: str, tenant: str, settings: KeySettings, own: bytes) -> Caller:
+        allowed = TenantSettings.model_validate_json(own) if own else _NOTHING
+        return _caller(self._config(), key_id, tenant, settings, allowed)
+
+
+_NOTHING = TenantSettings()

@@ -15,6 +15,7 @@ from mesh.seal import JobSeal, Sealer
 from mesh.settings import Config, Environment
 from mesh.wire import Refused
 from routing.choose import Router
+from web import spending
 from web.auth import Gatekeeper
 from web.pipe import Pipe
 from web.replies import Follower, Replies
@@ -73,6 +74,7 @@ class Door:
         self.freight.start()
         self.replies.start()
         gevent.spawn(self.pressure.watch, self.pipe)
+        gevent.spawn(spending.watch, self.pipe)
 
     def drain(self) -> None:
         """Take nothing new, and close the WebSockets: their clients come back through another process."""

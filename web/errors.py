@@ -27,7 +27,7 @@ def body(error: GatewayError) -> bytes:
 
 def answer(error: GatewayError) -> Answer:
     """An error as an HTTP answer."""
-    answer = Answer(body(error), error.status)
+    answer = Answer(body(error), error.status, dict(error.headers))
     if error.retry_after_s is not None or error.status in (429, 503):
         answer.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s or 1)))
     if error.status == 401:

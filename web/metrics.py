@@ -19,6 +19,15 @@ _SECONDS = Histogram(
 _WAITING = Gauge("gateway_waiting", "Jobs whose callers wait for them now.", multiprocess_mode="livesum")
 _LOOK_S = 1.0
 
+_LIMITED = Counter("gateway_limited_total", "Requests that a limit or a budget refused.", ["limit"])
+
+
+def refused(limit: str) -> None:
+    """
+    limit: its name, such as key.requests_per_minute; whose it is stays out.
+    """
+    _LIMITED.labels(limit).inc()
+
 
 class Requests:
     """Counts this process's answers."""

@@ -17,6 +17,7 @@ TAGS = {
     "Models at work": "What OpenAI's clients call.",
     "Models": "What can be asked.",
     "Jobs": "Requests that outlive their connection: submit, watch, resume, cancel.",
+    "Keys": "Who may use the gateway, and how much of it.",
     "Operation": "For who runs the gateway.",
 }
 ROLE_ERRORS = {"anyone": (), "user": (401,), "admin": (401, 403)}
@@ -29,6 +30,15 @@ FIGURES = {
     "x-gateway-attempts": "How many tries it took.",
     "x-gateway-estimated": "`true` where the provider reported no usage: the tokens, and the cost, are an estimate.",
     "x-gateway-dropped": "Unknown parameters that were left out, where the policy is `drop`.",
+}
+LEFT = {
+    f"x-ratelimit-{what}-{unit}": f"{text} {unit} a minute, of the limit that is nearest; where there is one."
+    for what, text in (
+        ("limit", "How many"),
+        ("remaining", "What is left of the"),
+        ("reset", "When it is whole again:"),
+    )
+    for unit in ("requests", "tokens")
 }
 
 
@@ -63,6 +73,7 @@ def document(version: str) -> dict[str, Any]:
                     "Location": "Where the job is.",
                     "Retry-After": "Seconds until another try makes sense.",
                     **FIGURES,
+                    **LEFT,
                 }.items()
             },
             "responses": {f"Error{status}": _error(status) for status in _statuses()},
@@ -163,7 +174,7 @@ def _responses(operation: Operation, refs: Mapping[Any, JsonSchema]) -> dict[str
         content["application/json"] = {"schema": refs[operation.answer], "example": operation.answer_example}
     if operation.stream is not None:
         content["text/event-stream"] = {"schema": refs[operation.stream], "example": operation.stream_example}
-    figures = list(FIGURES) if operation.gateway == "figures" else []
+    figures = [*FIGURES, *LEFT] if operation.gateway == "figures" else []
     location = ["Location"] if operation.status == 202 else []
     text = {101: "The socket is open.", 202: "The job waits."}.get(operation.status, "The answer.")
     found = {str(operation.status): _response(text, [*names, *figures, *location], content)}

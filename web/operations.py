@@ -9,12 +9,15 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from mesh.job import State
+from routing.ledger import GROUPS
 from web import answers
+from web.keys import KeySettings, NewKey, TenantSettings
 from web.requests.chat import ChatRequest
 from web.requests.completions import CompletionRequest
 from web.requests.embeddings import EmbeddingRequest
 from web.requests.gateway_fields import HEADERS, GatewayParameters
 from web.requests.jobs import JobRequest
+from web.requests.keys import Rotation
 
 JsonSchema = dict[str, Any]
 JOB_ID = "job-7f1c9a52e0b34d6688a1d0c2b3e4f506"
@@ -78,7 +81,7 @@ PREFER = Parameter(
 )  # fmt: skip
 JOB = Parameter("job_id", "path", "A job of your own.", {"type": "string"}, JOB_ID)
 ASKING = (*_gateway_parameters(), IDEMPOTENCY_KEY)
-OPENAI_ERRORS = (400, 404, 409, 413, 429, 499, 502, 503, 504)
+OPENAI_ERRORS = (400, 403, 404, 409, 413, 429, 499, 502, 503, 504)
 
 CHAT_EXAMPLE = {
     "model": "smollm2:135m",
@@ -256,6 +259,60 @@ Frames from it carry `stream_id`, `job_id` and `sequence_number`:
 
 Close codes: 1001 the gateway shuts down (resume elsewhere), 1009 a frame is too large, 1013 too many sockets."""
 
+KEY = Parameter("key_id", "path", "The key's id: what stands between the first two hyphens.", example="1f0c9a52e0b3")
+TENANT = Parameter("tenant", "path", "A tenant's name.", example="acme")
+NEW_KEY = {
+    "name": "the shop's",
+    "tenant": "acme",
+    "models": ["gpt-4o-mini", "claude-*"],
+    "limits": {"requests_per_minute": 60, "tokens_per_minute": 100_000, "concurrent": 10},
+    "budget": {"day_usd": 5, "soft_month_usd": 80},
+    "tags": {"team": "shop"},
+}
+KEY_EXAMPLE = {
+    "object": "key",
+    "id": "1f0c9a52e0b3",
+    "name": "the shop's",
+    "tenant": "acme",
+    "role": "user",
+    "private": False,
+    "models": ["gpt-4o-mini", "claude-*"],
+    "providers": None,
+    "priorities": None,
+    "limits": {"requests_per_minute": 60, "tokens_per_minute": 100_000, "concurrent": 10},
+    "budget": {"day_usd": "5", "month_usd": None, "soft_day_usd": None, "soft_month_usd": "80"},
+    "tags": {"team": "shop"},
+    "expires": None,
+    "created": 1737590400,
+    "used": None,
+    "revoked": None,
+    "rotated": None,
+    "old_until": None,
+}
+CREATED_KEY = {**KEY_EXAMPLE, "key": "gw-1f0c9a52e0b3-" + "0" * 48}
+TENANT_EXAMPLE = {
+    "object": "tenant",
+    "tenant": "acme",
+    "limits": {"requests_per_minute": 600, "tokens_per_minute": None, "concurrent": None},
+    "budget": {"day_usd": None, "month_usd": "100", "soft_day_usd": None, "soft_month_usd": None},
+}
+
+DATE: JsonSchema = {"type": "string", "format": "date"}
+USED = {
+    "requests": 3,
+    "prompt_tokens": 33,
+    "completion_tokens": 21,
+    "cost_usd": "0.00001755",
+    "unknown_attempts": 0,
+}
+USAGE_REPORT = {
+    "object": "list",
+    "first_day": "2026-11-01",
+    "last_day": "2026-11-26",
+    "data": [{"day": "2026-11-26", "provider": "openai", **USED}],
+    "total": USED,
+}
+
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
         method="post", path="/v1/chat/completions", name="createChatCompletion", tag="Models at work",
@@ -402,6 +459,74 @@ OPERATIONS: tuple[Operation, ...] = (
         answer_example={
             "status": "ok", "round_trip_ms": 0.3, "used_memory_bytes": 1876544, "maxmemory_bytes": 0,
         }, errors=(503,),
+    ),
+    Operation(
+        method="get", path="/v1/usage", name="getUsage", tag="Keys",
+        summary="Who used what, and what it cost",
+        description="A user sees its own tenant, an admin all. As CSV with `format=csv`.",
+        parameters=(
+            Parameter("from", "query", "The first day, by UTC; 30 days before the last.", DATE, "2026-11-01"),
+            Parameter("to", "query", "The last day; today. There may be 92 days.", DATE, "2026-11-26"),
+            Parameter("group_by", "query", f"Some of {', '.join(GROUPS)}; day.", example="day,provider"),
+            Parameter("tenant", "query", "Only this tenant's."),
+            Parameter("key", "query", "Only this key's, by its id."),
+            Parameter("model", "query", "Only this model, by the provider's name."),
+            Parameter("provider", "query", "Only this provider."),
+            Parameter("tag", "query", "Only jobs with this tag: its name, or name=value."),
+            Parameter("format", "query", "json or csv.", {"type": "string", "enum": ["json", "csv"]}),
+        ),
+        answer=answers.UsageReport, answer_example=USAGE_REPORT, errors=(400, 403, 503),
+    ),
+    Operation(
+        method="post", path="/v1/admin/keys", name="createKey", tag="Keys", role="admin",
+        summary="Make a key", description="The key itself is told only in this answer.",
+        request=NewKey, examples={"A key with limits and a budget": NEW_KEY},
+        status=201, answer=answers.CreatedKey, answer_example=CREATED_KEY, errors=(400, 413),
+    ),
+    Operation(
+        method="get", path="/v1/admin/keys", name="listKeys", tag="Keys", role="admin",
+        summary="Every key",
+        parameters=(Parameter("tenant", "query", "Only this tenant's."),),
+        answer=answers.KeyList, answer_example={"object": "list", "data": [KEY_EXAMPLE]},
+    ),
+    Operation(
+        method="get", path="/v1/admin/keys/{key_id}", name="getKey", tag="Keys", role="admin",
+        summary="One key", parameters=(KEY,),
+        answer=answers.Key, answer_example=KEY_EXAMPLE, errors=(404,),
+    ),
+    Operation(
+        method="post", path="/v1/admin/keys/{key_id}", name="changeKey", tag="Keys", role="admin",
+        summary="Change what a key allows",
+        description="What is not named stays, an object is replaced as a whole. It holds everywhere within a second.",
+        parameters=(KEY,), request=KeySettings, examples={"A smaller limit": {"limits": {"requests_per_minute": 10}}},
+        answer=answers.Key, answer_example=KEY_EXAMPLE, errors=(400, 404, 413),
+    ),
+    Operation(
+        method="post", path="/v1/admin/keys/{key_id}/rotate", name="rotateKey", tag="Keys", role="admin",
+        summary="Give a key a new secret", description="The old one is taken for a while longer.",
+        parameters=(KEY,), request=Rotation, examples={"An hour's grace": {"grace_s": 3600}},
+        answer=answers.CreatedKey, answer_example=CREATED_KEY, errors=(400, 404, 413),
+    ),
+    Operation(
+        method="delete", path="/v1/admin/keys/{key_id}", name="revokeKey", tag="Keys", role="admin",
+        summary="Refuse a key for ever", description="On every replica within a second.",
+        parameters=(KEY,), answer=answers.Key, answer_example={**KEY_EXAMPLE, "revoked": 1737590500}, errors=(404,),
+    ),
+    Operation(
+        method="get", path="/v1/admin/tenants", name="listTenants", tag="Keys", role="admin",
+        summary="Every tenant",
+        answer=answers.TenantList, answer_example={"object": "list", "data": [TENANT_EXAMPLE]},
+    ),
+    Operation(
+        method="get", path="/v1/admin/tenants/{tenant}", name="getTenant", tag="Keys", role="admin",
+        summary="What a tenant has of its own", parameters=(TENANT,),
+        answer=answers.Tenant, answer_example=TENANT_EXAMPLE,
+    ),
+    Operation(
+        method="post", path="/v1/admin/tenants/{tenant}", name="changeTenant", tag="Keys", role="admin",
+        summary="Change a tenant's limits and budget", parameters=(TENANT,),
+        request=TenantSettings, examples={"A month's budget": {"budget": {"month_usd": 100}}},
+        answer=answers.Tenant, answer_example=TENANT_EXAMPLE, errors=(400, 413),
     ),
     Operation(
         method="get", path="/openapi.json", name="openapi", tag="Operation", role="anyone",

@@ -98,12 +98,21 @@ def answer(door: Door, caller: Caller, parsed: Parsed, environ: dict[str, Any]) 
             meter = Meter(accepted.id)
         try:
             if stream:
-                return _without(parsed.dropped, _stream(listener, sse.Lines(accepted.id, accepted.spec, meter)))
+                streamed = _stream(listener, sse.Lines(accepted.id, accepted.spec, meter))
+                return _told(accepted, _without(parsed.dropped, streamed))
             wait = _PREFER_WAIT.search(prefer) if prefer else None
             end = listener.follower.end(float(wait[1]) if wait else _FOR_EVER_S)
         except GatewayError as error:  # this wait has failed, the job goes on
-            return _of_job(shown.answer(error), accepted.id)
-        return _without(parsed.dropped, pending(accepted)) if end is None else _whole(end, meter, parsed.dropped)
+            return _told(accepted, _of_job(shown.answer(error), accepted.id))
+        if end is None:
+            return _without(parsed.dropped, pending(accepted))
+        return _told(accepted, _whole(end, meter, parsed.dropped))
+
+
+def _told(accepted: Accepted, answer: Answer) -> Answer:
+    """An answer that says what is left of the caller's limits."""
+    answer.headers |= accepted.headers
+    return answer
 
 
 def _without(dropped: tuple[str, ...], answer: Answer) -> Answer:
@@ -132,7 +141,8 @@ def later(door: Door, caller: Caller, parsed: Parsed, key: str = "") -> Answer:
 
 def pending(accepted: Accepted) -> Answer:
     """202: the job goes on, and this is where it can be asked for."""
-    return _of_job(Answer(queued_view(accepted), 202, {"Location": f"/v1/jobs/{accepted.id}"}), accepted.id)
+    waiting = Answer(queued_view(accepted), 202, {"Location": f"/v1/jobs/{accepted.id}"})
+    return _told(accepted, _of_job(waiting, accepted.id))
 
 
 def attach(door: Door, caller: Caller, job_id: str, after: int) -> Follower:

@@ -24,7 +24,7 @@ from mesh.seal import Sealer
 from mesh.settings import Config, Environment
 from mesh.wire import Refused
 from routing.prices import PriceList
-from workers import images
+from workers import accounts, images
 from workers.fetch import Fetcher
 from workers.pipe import Pipe, ask, open_streams
 from workers.pipeline import Attempt, Tools
@@ -102,6 +102,7 @@ class Consumer:
             beside += [self._claim(), *(self._look(lane, armed) for lane, armed in self._armed)]
         if self._role.system:
             beside.append(reap(self._pipe, list(self._config.providers), self._config.lanes.max_attempts))
+            beside += accounts.duties(self._freight, self._config, self._fetcher)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(each) for each in beside]
             try:

@@ -7,7 +7,7 @@ import ipaddress
 import re
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import aiohttp
@@ -221,6 +221,25 @@ class Fetcher:
             raise RequestError("The host could not be reached, or closed the connection.") from error
         except (aiohttp.ClientError, ValueError) as error:
             raise RequestError("The host's answer was broken.") from error
+
+    async def post(self, text: str, body: bytes, headers: Mapping[str, str], *, hosts: Sequence[str]) -> int:
+        """The status with which this URL, at one of these hosts, takes the body; a redirect is not followed.
+
+        Raises:
+            RequestError: it may not be asked, or does not answer; the message says why and holds no address.
+        """
+        url = checked(text, hosts)
+        try:
+            async with (
+                asyncio.timeout(self.rules.timeout_s),
+                self._session() as session,
+                session.post(url, data=body, headers=headers, allow_redirects=False) as response,
+            ):
+                return response.status
+        except TimeoutError as error:
+            raise RequestError(f"The URL did not answer within {self.rules.timeout_s:g} s.") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise RequestError("The host could not be reached, or broke off.") from error
 
     def _session(self) -> aiohttp.ClientSession:
         # One for each URL: nothing of a stranger's (cookies, connections, resolved names) is kept for the next.

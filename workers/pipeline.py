@@ -16,7 +16,7 @@ import structlog
 
 from guardrails.guard import Guard
 from guardrails.verdicts import Action
-from mesh import errors, store
+from mesh import errors, lanes, store
 from mesh.errors import Again, GatewayError
 from mesh.events import Event, Kind, delta
 from mesh.job import Claim, Spec, State
@@ -24,7 +24,7 @@ from mesh.logs import frames
 from mesh.seal import JobSeal, SealBroken, Sealer
 from mesh.settings import LaneLimits
 from mesh.wire import Refused
-from routing import prices
+from routing import budgets, prices
 from routing.prices import PriceList
 from workers import estimate
 from workers.assembly import Assembly
@@ -283,7 +283,8 @@ class Attempt:
     async def _end(self, state: State, error: GatewayError | None, why: str = "") -> None:
         self._count()
         target = self.claim.spec.target
-        usd = self._tools.prices.cost_usd(target, self._usage) if self._usage else None
+        batch = lanes.named(self.claim.lane).priority == "batch"
+        usd = self._tools.prices.cost_usd(target, self._usage, batch=batch) if self._usage else None
         cost = "" if usd is None else prices.plain(usd)
         head: dict[str, Any] = {
             "state": state.value,
@@ -320,6 +321,7 @@ class Attempt:
                 cost_usd=cost,
                 reason=why,
                 last=self._publisher.last,
+                measured=budgets.measured(self._usage, usd),
             )
         )
         if word == "lost":

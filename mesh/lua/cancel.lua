@@ -7,6 +7,7 @@
 -- include log
 -- include tell
 -- include job
+-- include holds
 -- include close
 local id = ARGV[1]
 local job = read_job(id)

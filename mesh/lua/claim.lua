@@ -9,6 +9,7 @@
 -- include log
 -- include tell
 -- include job
+-- include holds
 -- include close
 -- include lease
 local boot, call, free, lease_ms, max_attempts, turn =

@@ -13,6 +13,7 @@
 -- include log
 -- include tell
 -- include job
+-- include holds
 -- include close
 
 -- What happened to an attempt whose worker fell silent: sent, perhaps done, perhaps billed.

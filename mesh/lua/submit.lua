@@ -1,14 +1,17 @@
 #!lua
 -- submit(id, lane, tenant, idempotency key, fingerprint, idempotency ms, timeout ms, lane limit, tenant index ms, large 0|1,
---        count of holds, {hold name, amount, ceiling} …, {field, value} …)
+--        count of holds, {kind, name, amount, ceiling, unit or "-", life ms} …, {field, value} …)
 -- Accept a job: its record, its place in the lane, its holds and its message, all or nothing. Sent twice it accepts once.
 -- The one script that a full Redis refuses.
 -- KEYS  job:<id> hash · <lane> list · waiting:<lane> zset · ring:<lane> · jobs:open zset · tenant:<tenant> zset
---       idem:<tenant>:<key> · hold:<name> · request:<id> (made lasting where the request is large)
--- Reply {"queued", position, created ms, pace of the lane or nil} | {"again", state} the same id was accepted before
---       | {"same", other id} | {"conflict", other id} the idempotency key is another job's, with this or another request
---       | {"full", waiting} | {"held", hold name, amount now} | {"missing"} the large request has gone: write it again
+--       idem:<tenant>:<key> · hold:<name> · spent:<name> · window:<name> · request:<id> (made lasting where the request is large)
+-- Reply {"broken", hold name} its counter cannot be read: nothing is taken and nothing accepted
+--       | {"queued", position, created ms, pace of the lane or nil, {what is taken of each window}} | {"again", state} the same id was
+--       accepted before | {"same", other id} | {"conflict", other id} the idempotency key is another job's, with this or another request
+--       | {"full", waiting} | {"held", hold name, amount now, ms to wait (0: not known, -1: for ever)} | {"missing"} the large request has
+--       gone: write it again
 -- include base
+-- include holds
 -- include envelope
 -- include ring
 local id, lane, tenant, idem, fingerprint, idem_ms, timeout_ms, limit, index_ms, large, holds =
@@ -27,21 +30,26 @@ end
 local waiting = redis.call('ZCARD', P .. 'waiting:' .. lane)
 if waiting >= limit then return { 'full', waiting } end
 if large == '1' and redis.call('EXISTS', P .. 'request:' .. id) == 0 then return { 'missing' } end
-local kept = ''
-for i = 1, holds do
-  local at = 9 + i * 3
-  local amount = redis.call('INCRBY', P .. 'hold:' .. ARGV[at], ARGV[at + 1])
-  if amount > tonumber(ARGV[at + 2]) then
-    for j = 1, i do redis.call('DECRBY', P .. 'hold:' .. ARGV[9 + j * 3], ARGV[10 + j * 3]) end
-    return { 'held', ARGV[at], amount - ARGV[at + 1] }
+local now = now_ms()
+local kept, windows = '', {}
+for i = 12, 6 + holds * 6, 6 do
+  local kind, name, amount = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local fine, taken, sum, where = pcall(take_hold, kind, name, amount, ARGV[i + 3], ARGV[i + 5], now)
+  if not fine then
+    end_holds(kept, {}, 0, true)
+    return { 'broken', name }
   end
-  kept = kept .. ARGV[at] .. ' ' .. ARGV[at + 1] .. '\n'
+  if not taken then
+    end_holds(kept, {}, 0, true)
+    return { 'held', name, sum, where }
+  end
+  kept = kept .. hold_line(kind, name, amount, ARGV[i + 4], where)
+  if kind == 'window' then windows[#windows + 1] = sum end
 end
 if large == '1' then redis.call('PERSIST', P .. 'request:' .. id) end
-local now = now_ms()
 if idem ~= '' then redis.call('SET', P .. 'idem:' .. tenant .. ':' .. idem, id .. ' ' .. fingerprint, 'PX', idem_ms) end
 redis.call('HSET', key, 'state', 'queued', 'lane', lane, 'tenant', tenant, 'fence', 0, 'attempt', 0, 'created', now, 'rung', now,
-  'deadline', now + timeout_ms, 'holds', kept, 'large', large, 'timeline', stamp('', now, 'queued', lane), unpack(ARGV, 12 + holds * 3))
+  'deadline', now + timeout_ms, 'holds', kept, 'large', large, 'timeline', stamp('', now, 'queued', lane), unpack(ARGV, 12 + holds * 6))
 redis.call('ZADD', P .. 'jobs:open', now + timeout_ms, id)
 redis.call('ZADD', P .. 'tenant:' .. tenant, now, id)
 ring(id, lane)
@@ -50,4 +58,4 @@ if id:match('[08]$') then
   redis.call('ZREMRANGEBYSCORE', P .. 'tenant:' .. tenant, '-inf', now - index_ms)
   redis.call('PEXPIRE', P .. 'tenant:' .. tenant, index_ms)
 end
-return { 'queued', waiting, now, waiting > 0 and redis.call('GET', P .. 'pace:' .. lane) }
+return { 'queued', waiting, now, waiting > 0 and redis.call('GET', P .. 'pace:' .. lane), windows }

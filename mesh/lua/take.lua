@@ -7,6 +7,7 @@
 -- include log
 -- include tell
 -- include job
+-- include holds
 -- include close
 -- include lease
 local boot, id, lease_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])

@@ -46,19 +46,20 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--providers", action="store_true", help="only compare what a call costs over our transports and the bare SDKs"
     )
+    parser.add_argument("--limits", action="store_true", help="ask with a key that has every limit and budget")
     parser.add_argument("--without-gateway", action="store_true", help="measure the floor and the peers only")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round's figures there")
     return parser.parse_args()
 
 
 @contextlib.contextmanager
-def _bench() -> Iterator[Bench]:
+def _bench(*, limited: bool) -> Iterator[Bench]:
     """A folder for one run, kept only where the run fails: it holds the logs."""
     home = Path(os.environ.get("GATEWAY_BENCH_HOME") or stack.ROOT / ".gateway" / "bench").resolve()
     folder = home / f"run-{os.getpid()}"
     folder.mkdir(parents=True)
     try:
-        yield Bench(folder, home, os.environ)
+        yield Bench(folder, home, os.environ, limited)
     except BenchError:
         raise
     except BaseException:
@@ -156,7 +157,7 @@ def main() -> int:
     wanted = _DESCRIPTORS if most == resource.RLIM_INFINITY else min(_DESCRIPTORS, most)
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
     try:
-        with _bench() as bench:
+        with _bench(limited=arguments.limits) as bench:
             measured = _weigh if arguments.memory else _compare_providers if arguments.providers else _compare
             clean = measured(bench, arguments)
     except BenchError as error:

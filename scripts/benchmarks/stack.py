@@ -36,6 +36,7 @@ class Bench:
     folder: Path  # of this run: logs, Redis' files
     home: Path  # kept between runs: the peers' installations
     environ: Mapping[str, str]  # the caller's
+    limited: bool = False  # the gateway's key has every limit and budget
 
     def child_environ(self, **more: str) -> dict[str, str]:
         kept = {name: self.environ[name] for name in _PASSED_ON if name in self.environ}
@@ -83,7 +84,7 @@ def gateway(bench: Bench, upstream_port: int, *, slots: int = SLOTS) -> Iterator
         worker = stack.enter_context(running("worker", _WORKER, folder=bench.folder, environ=environ))
         port = free_port()
         web = stack.enter_context(running("web", _door(port), folder=bench.folder, environ=door_environ))
-        key = _mint(door_environ)
+        key = _mint(door_environ, limited=bench.limited)
         until(lambda: accepts(port), web, 30)
         asked = wire.request(wire.Behaviour().model, port=port, key=key, stream=False)
         until(lambda: answers(port, asked), worker, 30)
@@ -125,5 +126,6 @@ _WORKER = [
 # fmt: on
 
 
-def _mint(environ: Mapping[str, str]) -> str:
-    return outcome([sys.executable, "-m", "benchmarks.mint"], environ=environ, seconds=30).decode().strip()
+def _mint(environ: Mapping[str, str], *, limited: bool) -> str:
+    command: list[str | Path] = [sys.executable, "-m", "benchmarks.mint", *(["limited"] if limited else [])]
+    return outcome(command, environ=environ, seconds=30).decode().strip()

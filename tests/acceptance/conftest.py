@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from tests.acceptance.crowd import Trio
 from tests.acceptance.gateway import LIVE, SERVED, SETTINGS, Gateway
 from tests.acceptance.upstream import Upstream
 from tests.conftest import RedisServer
@@ -39,6 +40,12 @@ def gateway(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Ite
     finally:
         stack.stop()
         redis.stop()
+
+
+@pytest.fixture(scope="session")
+def trio(gateway: Gateway) -> Trio:
+    """The same gateway with two more web processes."""
+    return Trio(gateway, [gateway.url, *(gateway.stack.start_web().url for _ in range(2))])
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ provider_models:
   idle: [idle-]
   down: [down-]
   closed: [closed-]
+  scarce: [scarce-]
 providers:
   openai: {adapter: openai, base_url_env: UPSTREAM_URL, models: [gpt-4o-mini]}
   second: {adapter: openai, base_url_env: UPSTREAM_URL}
@@ -35,10 +36,21 @@ providers:
   idle: {adapter: openai, base_url_env: UPSTREAM_URL}
   down: {adapter: openai, base_url: "http://127.0.0.1:1/v1"}
   closed: {adapter: openai, enabled: false}
+  scarce: {adapter: openai, base_url_env: UPSTREAM_URL}
+limits:
+  models: {gpt-4-rare: {requests_per_minute: 4}, gpt-4-rationed: {requests_per_minute: 1}}
+  providers: {scarce: {requests_per_minute: 4}}
+models:
+  gpt-4-paid-a: &paid {input_usd_per_mtok: 0.15, output_usd_per_mtok: 0.60}
+  gpt-4-paid-b: *paid
+  gpt-4-paid-c: *paid
+  gpt-4-paid-d: *paid
+  gpt-4-paid-e: *paid
+  idle-paid: *paid
 lanes: {retry_base_ms: 40, max_attempts: 2}
 requests: {max_websockets: 60, max_frame_bytes: 100000}
 """
-LIVE = ("openai", "second", "inner", "hasty", "idle", "down")
+LIVE = ("openai", "second", "inner", "hasty", "idle", "down", "scarce")
 SERVED = tuple(name for name in LIVE if name != "idle")  # no worker looks at the idle lane
 
 

@@ -55,13 +55,18 @@ def test_metrics_have_a_port_of_their_own_and_no_tenants(gateway: Gateway) -> No
         asked(http.post(CHAT, json=chat(gateway.model()[0])))
         asked(http.post(CHAT, json=chat("no-such-model")), 404)
         asked(http.get("/metrics"), 404)
+        asked(http.post(CHAT, json=chat("gpt-4-paid-e")))
+        scarce = [http.post(CHAT, json=chat("gpt-4-rationed")).status_code for _ in range(2)]
+        assert scarce == [200, 429]
 
     def scraped() -> str:
         return httpx.get(f"http://127.0.0.1:{port}/metrics").text
 
     text: Any = eventually(scraped, lambda text: 'status="404"' in text)
-    assert re.search(r'gateway_requests_total\{endpoint="/v1/chat/completions",status="200"\} 1\.0', text)
+    assert re.search(r'gateway_requests_total\{endpoint="/v1/chat/completions",status="200"\} 3\.0', text)
     assert "gateway_request_seconds_bucket" in text
+    assert re.search(r'gateway_limited_total\{limit="model.requests_per_minute"\} 1\.0', text)
+    text = eventually(scraped, lambda text: 'gateway_spent_usd{provider="openai"}' in text)
     assert "acme" not in text and "no-such-model" not in text
     assert web.terminate() == 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import re
 import ssl
 import threading
 from collections.abc import Collection, Iterator, Mapping
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-NAMES = ("cdn.example.com", "img.example.com", "example.org")
+NAMES = ("cdn.example.com", "img.example.com", "example.org", "localhost")
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4
 JPEG = b"\xff\xd8\xff\xe0" + b"jpeg" * 20
@@ -49,6 +50,7 @@ class Host:
     held: Collection[str] = ()
     port: int = 0
     heard: list[str] = field(default_factory=list)  # the heads of the requests
+    bodies: list[bytes] = field(default_factory=list)
 
     @property
     def trust(self) -> ssl.SSLContext:
@@ -58,6 +60,8 @@ class Host:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             self.heard.append(head)
+            length = re.search(r"(?im)^content-length: (\d+)", head)
+            self.bodies.append(await reader.readexactly(int(length[1])) if length else b"")
             path = head.split(" ")[1]
             writer.write(self.answers.get(path, answer(b"", "404 Not Found")))
             await writer.drain()

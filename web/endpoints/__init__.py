@@ -8,13 +8,15 @@ from importlib.metadata import version
 from flask import Blueprint
 
 from web.door import Door
-from web.endpoints import docs, generate, jobs, models, operate, socket
+from web.endpoints import docs, generate, jobs, keys, models, operate, socket, usage
 
 BLUEPRINTS: dict[str, Callable[[Door], Blueprint]] = {
     "docs": lambda door: docs.blueprint(version("gateway")),
     "generate": generate.blueprint,
     "jobs": jobs.blueprint,
+    "keys": keys.blueprint,
     "models": models.blueprint,
     "operate": operate.blueprint,
     "socket": socket.blueprint,
+    "usage": usage.blueprint,
 }

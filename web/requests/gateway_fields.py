@@ -26,6 +26,10 @@ class GatewayParameters(TypedDict, total=False):
         Field(max_length=8, fail_fast=True, description="Models, or `provider/model`, to try next, in order."),
     ]
     timeout_ms: Annotated[int | None, Field(ge=1, description="After this time an answer is useless.")]
+    max_wait: Annotated[
+        int | None,
+        Field(ge=0, le=600_000, description="Milliseconds to wait where a limit is reached, rather than be refused."),
+    ]
     priority: Annotated[
         Literal["interactive", "batch"] | None, Field(description="The class of lane that it waits in.")
     ]
@@ -41,6 +45,7 @@ class GatewayFields:
     provider: str | None = None
     fallbacks: tuple[str, ...] | None = None  # empty: none, not even the configured ones
     timeout_ms: int | None = None
+    max_wait: int | None = None  # milliseconds
     priority: Literal["interactive", "batch"] | None = None
     disconnect: Literal["cancel", "continue"] | None = None
 
@@ -49,7 +54,7 @@ ABSENT = GatewayFields()
 NAMES = frozenset(GatewayParameters.__annotations__)
 HEADERS = {name: "X-Gateway-" + name.replace("_", "-").title() for name in GatewayParameters.__annotations__}
 ENVIRON = {"HTTP_" + header.replace("-", "_").upper(): header for header in HEADERS.values()}
-SCALARS = {"private", "max_cost", "timeout_ms"}  # written in a header as in JSON
+SCALARS = {"private", "max_cost", "timeout_ms", "max_wait"}  # written in a header as in JSON
 
 _validate = TypeAdapter(GatewayParameters).validator.validate_python
 

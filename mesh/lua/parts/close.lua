@@ -1,6 +1,6 @@
 -- End a job, whatever it was doing: state, holds, indexes, one ledger row, the doors, the retention.
--- report: reason (in the timeline), sealed (the end event) or none, result, attempt, usage, cost, finished (by which fence), last (number
--- of the last event, where the caller knows it)
+-- report: reason (in the timeline), sealed (the end event) or none, result, attempt, usage, cost, measured (by unit, for the holds),
+-- finished (by which fence), last (number of the last event, where the caller knows it)
 local function close(id, job, state, now, report)
   local key = P .. 'job:' .. id
   local last = report.last or last_event(id)
@@ -18,14 +18,13 @@ local function close(id, job, state, now, report)
     redis.call('ZREM', P .. 'jobs:due', id)
   end
   redis.call('ZREM', P .. 'jobs:open', id)
-  for name, amount in (job.holds or ''):gmatch('([^\n]+) (%d+)\n') do
-    if redis.call('DECRBY', P .. 'hold:' .. name, amount) <= 0 then redis.call('DEL', P .. 'hold:' .. name) end
-  end
+  local lost = select(2, attempts:gsub('"outcome":"unknown"', ''))
+  end_holds(job.holds, report.measured or {}, lost)
   redis.call('PEXPIRE', key, job.retention)
   if seq > 1 then redis.call('PEXPIRE', P .. 'events:' .. id, job.retention) end
   redis.call('XADD', P .. 'ledger:rows', 'MAXLEN', '~', 1000000, '*', 'job', id, 'tenant', job.tenant, 'key', job.key, 'state', state,
     'provider', job.provider, 'model', job.model, 'attempts', '[' .. attempts .. ']', 'usage', usage, 'cost_usd', cost,
-    'created', job.created, 'ended', now)
+    'created', job.created, 'ended', now, 'tags', job.tags or '')
   local entries = {}
   -- Where there was no stream, whoever waits wants the whole answer at once.
   collect(entries, job.doors, id .. ' ' .. seq .. '!' .. #sealed .. ' ' .. sealed .. (last == 0 and report.result or ''))

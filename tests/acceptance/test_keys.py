@@ -1,0 +1,156 @@
+"""Keys: made, changed, rotated and revoked by an admin, in force on every replica within a second."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.acceptance.crowd import KEYS, TENANTS, Trio, key_id
+from tests.acceptance.gateway import CHAT, asked, chat, eventually, refused
+
+WITHIN_S = 1.5  # a second, and the round trips of three requests on a busy machine
+
+
+def statuses(trio: Trio, key: str) -> set[int]:
+    """What every process says to this key."""
+    return {
+        httpx.get(f"{url}/v1/models", headers={"Authorization": f"Bearer {key}"}, timeout=10).status_code
+        for url in trio.urls
+    }
+
+
+def test_a_key_lives_from_its_making_to_its_revocation(trio: Trio) -> None:
+    with trio.admin() as http:
+        made = asked(http.post(KEYS, json={"name": "one", "tenant": "life", "tags": {"team": "a"}}), 201)
+        key, place = made["key"], f"{KEYS}/{made['id']}"
+        assert statuses(trio, key) == {200}
+        shown = asked(http.get(place))
+        assert "key" not in shown and (shown["name"], shown["tags"]) == ("one", {"team": "a"})
+        assert abs(shown["used"] - time.time()) < 60
+        assert made["id"] in [each["id"] for each in asked(http.get(KEYS, params={"tenant": "life"}))["data"]]
+        assert all(each["tenant"] == "life" for each in asked(http.get(KEYS, params={"tenant": "life"}))["data"])
+        assert asked(http.delete(place))["revoked"]
+        eventually(lambda: statuses(trio, key), lambda seen: seen == {401}, WITHIN_S)
+        assert asked(http.delete(place))["revoked"], "a second time it is revoked still"
+
+
+def test_a_rotated_keys_old_secret_is_taken_for_its_grace(trio: Trio) -> None:
+    old = trio.key(tenant="rotate")
+    with trio.admin() as http:
+        place = f"{KEYS}/{key_id(old)}/rotate"
+        new = asked(http.post(place, json={"grace_s": 60}))["key"]
+        assert key_id(new) == key_id(old) and new != old
+        assert statuses(trio, old) == statuses(trio, new) == {200}
+        newest = asked(http.post(place, json={"grace_s": 0}))["key"]
+    eventually(lambda: statuses(trio, old) | statuses(trio, new), lambda seen: seen == {401}, WITHIN_S)
+    assert statuses(trio, newest) == {200}
+
+
+def test_a_key_expires(trio: Trio) -> None:
+    key = trio.key(tenant="expire", expires=int(time.time()) + 2)
+    assert statuses(trio, key) == {200}
+    eventually(lambda: statuses(trio, key), lambda seen: seen == {401}, 4)
+    assert statuses(trio, trio.key(tenant="expire", expires=1)) == {401}
+
+
+def test_a_change_holds_everywhere_within_a_second(trio: Trio) -> None:
+    key = trio.key(tenant="change")
+    model, _ = trio.gateway.model()
+    assert {reply.status for reply in trio.ask(key, [chat(model)] * 3)} == {200}
+    with trio.admin() as http:
+        changed = asked(http.post(f"{KEYS}/{key_id(key)}", json={"models": ["claude-*"]}))
+        assert changed["models"] == ["claude-*"] and changed["name"] == ""
+    eventually(
+        lambda: {reply.status for reply in trio.ask(key, [chat(model)] * 3)}, lambda seen: seen == {403}, WITHIN_S
+    )
+
+
+FORBIDDEN: list[Any] = [
+    pytest.param({"models": ["gpt-4-a"]}, chat("gpt-4-b"), "model_not_allowed", id="model"),
+    pytest.param({"models": ["second-*"]}, chat("gpt-4-b"), "model_not_allowed", id="prefix"),
+    pytest.param({"providers": ["second"]}, chat("gpt-4-b"), "provider_not_allowed", id="provider"),
+    pytest.param({"priorities": ["batch"]}, chat("gpt-4-b", priority="interactive"), "priority_not_allowed", id="lane"),
+]
+
+
+@pytest.mark.parametrize(("settings", "body", "code"), FORBIDDEN)
+def test_a_key_may_do_only_what_it_allows(trio: Trio, settings: dict[str, Any], body: Any, code: str) -> None:
+    with trio.gateway.http(trio.key(tenant="may", **settings)) as http:
+        assert refused(http.post(CHAT, json=body), 403)["code"] == code
+
+
+ALLOWED: list[Any] = [
+    pytest.param({"models": ["gpt-4-*"]}, chat("gpt-4-one"), id="prefix"),
+    pytest.param({"models": ["openai/gpt-4-one"]}, chat("gpt-4-one"), id="with its provider"),
+    pytest.param({"models": ["second-*"]}, chat("gpt-4-one", fallbacks=["second-one"]), id="a fallback alone"),
+    pytest.param({"providers": ["openai"], "priorities": ["batch"]}, chat("gpt-4-one"), id="lane of its own"),
+]
+
+
+@pytest.mark.parametrize(("settings", "body"), ALLOWED)
+def test_what_a_key_allows_is_done(trio: Trio, settings: dict[str, Any], body: Any) -> None:
+    with trio.gateway.http(trio.key(tenant="may", **settings)) as http:
+        asked(http.post(CHAT, json=body))
+
+
+def test_a_private_key_makes_every_request_private(trio: Trio) -> None:
+    with trio.gateway.http(trio.key(tenant="secret", private=True)) as http:
+        assert refused(http.post(CHAT, json=chat("gpt-4-one", private=False)), 400)["code"] == "no_private_target"
+        asked(http.post(CHAT, json=chat("inner-one")))
+
+
+BAD: list[Any] = [
+    pytest.param({"tenant": "two words"}, "tenant", id="tenant"),
+    pytest.param({"role": "king"}, "role", id="role"),
+    pytest.param({"limits": {"requests_per_minute": 0}}, "limits.requests_per_minute", id="no requests"),
+    pytest.param({"limits": {"requests_a_minute": 5}}, "limits.requests_a_minute", id="a limit there is not"),
+    pytest.param({"budget": {"day_usd": -1}}, "budget.day_usd", id="negative"),
+    pytest.param({"budget": {"day_usd": "NaN"}}, "budget.day_usd", id="not a number"),
+    pytest.param({"priorities": []}, "priorities", id="no lane"),
+    pytest.param({"tags": {"a": "x" * 300}}, "tags.a", id="a long tag"),
+    pytest.param({"colour": "red"}, "colour", id="unknown"),
+]
+
+
+@pytest.mark.parametrize(("settings", "param"), BAD)
+def test_a_key_that_cannot_be_is_refused_with_the_place_named(trio: Trio, settings: Any, param: str) -> None:
+    with trio.admin() as http:
+        assert refused(http.post(KEYS, json=settings), 400)["param"] == param
+        if "tenant" not in settings:
+            made = trio.key(tenant="bad")
+            assert refused(http.post(f"{KEYS}/{key_id(made)}", json=settings), 400)["param"] == param
+
+
+def test_only_an_admin_sees_and_makes_keys(trio: Trio) -> None:
+    with trio.gateway.http(trio.key(tenant="user")) as http:
+        for method, place in (
+            ("GET", KEYS),
+            ("POST", KEYS),
+            ("DELETE", f"{KEYS}/abc"),
+            ("POST", f"{KEYS}/abc/rotate"),
+            ("GET", TENANTS),
+            ("POST", f"{TENANTS}/user"),
+        ):
+            refused(http.request(method, place, json=None if method in ("GET", "DELETE") else {}), 403)
+
+
+def test_what_there_is_not_is_not_found(trio: Trio) -> None:
+    with trio.admin() as http:
+        for place in (f"{KEYS}/0123456789ab", f"{KEYS}/:", f"{KEYS}/{'a' * 40}"):
+            assert refused(http.get(place), 404)["code"] == "key_not_found"
+            refused(http.delete(place), 404)
+        assert refused(http.post(KEYS, content=b"["), 400)["code"] == "invalid_json"
+        refused(http.post(f"{TENANTS}/two words", json={}), 400)
+
+
+def test_a_tenant_has_settings_of_its_own(trio: Trio) -> None:
+    with trio.admin() as http:
+        place = f"{TENANTS}/landlord"
+        assert asked(http.get(place))["budget"]["day_usd"] is None
+        asked(http.post(place, json={"limits": {"concurrent": 3}}))
+        changed = asked(http.post(place, json={"budget": {"month_usd": 12.5}}))
+        assert changed["limits"]["concurrent"] == 3 and changed["budget"]["month_usd"] == "12.5"
+        assert changed in asked(http.get(TENANTS))["data"]

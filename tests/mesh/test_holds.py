@@ -1,0 +1,158 @@
+"""Holds: what a job takes of counters, what of it comes back, and that no counter ever exceeds its ceiling."""
+
+from __future__ import annotations
+
+import threading
+
+import redis
+
+from mesh import store
+from mesh.job import UNBOUNDED, Hold, State
+from tests.conftest import RedisServer, wait_until
+from tests.mesh.test_store import LANE, Do, claim, client, do, end_lease, submission, submit, submitted_and_claimed
+
+__all__ = ["client", "do"]  # fixtures
+
+SLICES = 120
+
+
+def window(amount: int = 1, ceiling: int = 3, *, unit: str = "-", period_ms: int = 60_000, name: str = "w") -> Hold:
+    return Hold(name, amount, ceiling, "window", unit, period_ms)
+
+
+def budget(amount: int, ceiling: int = UNBOUNDED) -> Hold:
+    return Hold("b", amount, ceiling, "spent", "cost", 60_000)
+
+
+def taken(client: redis.Redis, name: str = "w") -> int:
+    value = client.hget(f"gw:window:{name}", "sum")
+    return int(value or 0)  # type: ignore[arg-type]
+
+
+def spent(client: redis.Redis) -> int:
+    return int(client.get("gw:spent:b") or 0)  # type: ignore[arg-type]
+
+
+def test_a_window_takes_what_its_ceiling_allows_and_says_how_long_to_wait(do: Do, client: redis.Redis) -> None:
+    outcomes = [submit(do, submission(holds=(window(),))) for _ in range(4)]
+    assert [each.outcome for each in outcomes] == ["queued", "queued", "queued", "held"]
+    assert [each.taken for each in outcomes[:3]] == [(1,), (2,), (3,)]
+    assert (outcomes[3].other, outcomes[3].waiting) == ("w", 3)
+    assert 55_000 < outcomes[3].wait_ms <= 60_000 + 60_000 / SLICES
+    assert taken(client) == 3
+
+
+def test_a_window_is_free_again_after_its_period_and_never_before(do: Do) -> None:
+    period_ms = 600
+    admitted: list[int] = []
+
+    def ask() -> bool:
+        outcome = submit(do, submission(holds=(window(ceiling=5, period_ms=period_ms),)))
+        if outcome.outcome == "queued":
+            admitted.append(outcome.created_ms)
+        return len(admitted) == 16
+
+    wait_until(ask, 5, "sixteen are admitted")
+    gaps = [later - earlier for earlier, later in zip(admitted, admitted[5:], strict=False)]
+    assert min(gaps) >= period_ms  # in no period are there more than five
+
+
+def test_a_second_submit_takes_nothing_again(do: Do, client: redis.Redis) -> None:
+    job = submission(holds=(window(2), budget(70)))
+    assert [submit(do, job).outcome for _ in range(2)] == ["queued", "again"]
+    assert (taken(client), spent(client)) == (2, 70)
+
+
+def test_what_is_refused_takes_nothing_of_any_counter(do: Do, client: redis.Redis) -> None:
+    holds = (Hold("open", 1, 9), window(2, 9), budget(5), Hold("full", 2, 1))
+    refused = submit(do, submission(holds=holds))
+    assert (refused.outcome, refused.other, refused.wait_ms) == ("held", "full", -1)
+    assert (taken(client), spent(client), client.exists("gw:hold:open", "gw:hold:full")) == (0, 0, 0)
+
+
+def test_a_finish_puts_what_was_measured_in_the_place_of_what_was_held(do: Do, client: redis.Redis) -> None:
+    holds = (Hold("open", 1, 9), window(1000, 5000, unit="tokens"), window(name="r"), budget(9_007_199_254))
+    job = submitted_and_claimed(do, holds=holds)
+    said = store.finish(job.id, job.fence, State.DONE, end=b"end", measured={"tokens": 18, "cost": 7_500})
+    assert [do(said), do(said)] == ["ok", "already"]
+    assert (taken(client), taken(client, "r"), spent(client), client.exists("gw:hold:open")) == (18, 1, 7_500, 0)
+
+
+def test_a_finish_without_a_measure_frees_what_is_settled(do: Do, client: redis.Redis) -> None:
+    job = submitted_and_claimed(do, holds=(window(9, 10, unit="tokens"), window(name="r"), budget(5)))
+    do(store.finish(job.id, job.fence, State.FAILED, end=b"end"))
+    assert (taken(client), taken(client, "r"), spent(client)) == (0, 1, 0)
+
+
+def test_a_cancelled_and_an_expired_job_give_everything_back_but_the_request(do: Do, client: redis.Redis) -> None:
+    for ending in ("cancelled", "expired"):
+        job = submission(holds=(window(9, 10, unit="tokens"), budget(5)), timeout_ms=60_000)
+        submit(do, job)
+        if ending == "cancelled":
+            do(store.cancel(job.id, "acme"))
+        else:
+            client.zadd("gw:jobs:open", {job.id: 1})
+            do(store.reap(["ollama"], max_attempts=3))
+        assert (taken(client), spent(client)) == (0, 0), ending
+
+
+def test_an_attempt_of_which_nobody_knows_keeps_what_was_held_beside_the_next_ones(do: Do, client: redis.Redis) -> None:
+    job = submitted_and_claimed(do, holds=(budget(500),), reserved_usd="0.0000005")
+    end_lease(client, job)
+    do(store.reap(["ollama"], max_attempts=3))
+    (again,) = claim(do, number=2).jobs
+    do(store.finish(again.id, again.fence, State.DONE, end=b"end", measured={"cost": 20}))
+    assert spent(client) == 520
+
+
+def test_the_last_unknown_attempt_keeps_what_was_held(do: Do, client: redis.Redis) -> None:
+    job = submitted_and_claimed(do, holds=(budget(500),), reserved_usd="0.0000005")
+    end_lease(client, job)
+    do(store.reap(["ollama"], max_attempts=1))
+    assert spent(client) == 500
+
+
+def test_a_counter_whose_time_is_over_is_not_made_anew(do: Do, client: redis.Redis) -> None:
+    job = submitted_and_claimed(do, holds=(budget(500), window(4, 9, unit="tokens")))
+    client.delete("gw:spent:b", "gw:window:w")
+    do(store.finish(job.id, job.fence, State.DONE, end=b"end", measured={"cost": 700, "tokens": 9}))
+    assert client.exists("gw:spent:b", "gw:window:w") == 0
+
+
+def test_every_counter_of_a_period_has_an_end(do: Do, client: redis.Redis) -> None:
+    submit(do, submission(holds=(window(), budget(5))))
+    assert 0 < client.pttl("gw:spent:b") <= 60_000  # type: ignore[operator]
+    assert 0 < client.pttl("gw:window:w") <= 120_000  # type: ignore[operator]
+
+
+def test_a_counter_that_is_none_takes_nothing_and_accepts_nothing(do: Do, client: redis.Redis) -> None:
+    client.rpush("gw:window:broken", "a list")
+    holds = (Hold("open", 1, 9), budget(5), window(name="broken"))
+    refused = submit(do, submission(holds=holds))
+    assert (refused.outcome, refused.other) == ("broken", "broken")
+    assert (client.exists("gw:hold:open", LANE.messages), spent(client)) == (0, 0)
+
+
+def test_many_at_once_take_exactly_what_the_ceiling_allows(redis_server: RedisServer) -> None:
+    outcomes: list[str] = []
+
+    def ask() -> None:
+        client = redis_server.client()
+        for _ in range(40):
+            job = submission(holds=(window(3, 200), budget(3, 99)))
+            outcomes.append(store.run(client, store.submit(job, lane_limit=9999, idempotency_ms=1, index_ms=1)).outcome)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes.count("queued") == 33 and outcomes.count("held") == 8 * 40 - 33
+    client = redis_server.client()
+    assert (taken(client), spent(client)) == (99, 99)
+
+
+def test_a_window_that_was_left_alone_for_long_begins_anew(do: Do, client: redis.Redis) -> None:
+    submit(do, submission(holds=(window(3, 3, period_ms=120),)))
+    wait_until(lambda: submit(do, submission(holds=(window(3, 3, period_ms=120),))).outcome == "queued", 2)
+    assert taken(client) == 3
