@@ -343,6 +343,8 @@ class ListedJob(AcceptedJob):
     error: Error | None
     usage: JobUsage | None
     cost_usd: Usd | None
+    shadow: str | None = Field(None, description="The job that asked another model the same, for comparison.")
+    shadow_of: str | None = Field(None, description="The job whose shadow this one is.")
 
 
 class Job(ListedJob):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 _REQUESTS = Counter("gateway_requests_total", "Answered HTTP requests.", ["endpoint", "status"])
 _SECONDS = Histogram(
@@ -14,6 +14,17 @@ _SECONDS = Histogram(
     ["endpoint"],
     buckets=(0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120),
 )
+_CONFIG_LOADS = Gauge(
+    "gateway_config_loads", "How often a content of this file came into force.", ["file"], multiprocess_mode="max"
+)
+_CONFIG_REFUSALS = Gauge(
+    "gateway_config_refusals", "How many edits of this file were refused.", ["file"], multiprocess_mode="max"
+)
+
+
+def config_seen(file: str, loads: int, refusals: int) -> None:
+    _CONFIG_LOADS.labels(file).set(loads)
+    _CONFIG_REFUSALS.labels(file).set(refusals)
 
 
 class Requests:

@@ -9,24 +9,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import gevent
 import orjson
+import structlog
 
 from guardrails.verdicts import Action
 from mesh import errors, store
-from mesh.job import Endpoint, Hold, Spec, Submission
+from mesh.job import Endpoint, Hold, Spec, Submission, Target, new_id
 from mesh.seal import JobSeal
+from mesh.settings import Config
 from mesh.wire import Refused
-from routing import prices
-from routing.choose import Wish
+from routing import needs, prices
+from routing.choose import Decision, Wish
 from routing.prices import DEFAULT_ANSWER_TOKENS, Most
 from web.auth import Caller
 from web.door import Door
-from web.requests import CHAT, COMPLETIONS, EMBEDDINGS, Parsed
+from web.requests import CHAT, COMPLETIONS, EMBEDDINGS, GatewayFields, Parsed
+from web.setup import Setup
+
+log = structlog.get_logger()
 
 ENDPOINTS: dict[str, Endpoint] = {CHAT: "chat.completions", COMPLETIONS: "completions", EMBEDDINGS: "embeddings"}
 
 _CROWDED_MS = 5_000  # a lane that waits longer gives no tenant more than half of its places
 _LONGEST_KEY = 255
+_BEGINNING = 4096  # bytes of a conversation's first messages, by which one is told from another
 _MOST_TRIES = 3  # at writing a large request whose first copy expired
 
 
@@ -44,9 +51,19 @@ Wait = Literal["answer", "stream", "async"]
 
 
 def submit(
-    door: Door, caller: Caller, parsed: Parsed, *, job_id: str, seal: JobSeal, wait: Wait, idempotency_key: str = ""
+    door: Door,
+    caller: Caller,
+    parsed: Parsed,
+    *,
+    job_id: str,
+    seal: JobSeal,
+    wait: Wait,
+    idempotency_key: str = "",
+    shadow_of: str = "",
 ) -> Accepted:
     """Accept a request as the job `job_id`, whose follower, where anybody waits, has joined before.
+
+    shadow_of: the job that this one only follows, to be compared with.
 
     Raises:
         ContentBlocked, NotFound, RequestError: the request cannot be done.
@@ -64,12 +81,19 @@ def submit(
     verdict = door.guard.judge_request(parsed.body)
     if verdict.action is Action.BLOCK:
         raise errors.ContentBlocked(f"The request was refused by the content policy ({verdict.category}).")
-    job, sealed = _submission(door, caller, parsed, job_id, seal, wait, idempotency_key)
-    outcome = _send(door, job, sealed)
+    setup = door.setup
+    private = verdict.private
+    job, sealed, decision = _submission(door, setup, caller, parsed, job_id, seal, wait, idempotency_key, private)
+    if shadow_of or decision.shadow is not None:
+        job = dataclasses.replace(job, shadow_of=shadow_of, shadow="" if shadow_of else new_id())
+    outcome = _send(door, setup.config, job, sealed)
     match outcome.outcome:
         case "queued":
             eta_ms = outcome.gap_ms * (outcome.waiting + 1)
-            door.waits_ms[job.lane.name] = eta_ms
+            door.outlook.waits_ms[job.lane.name] = eta_ms
+            door.outlook.chosen(job.spec.target)
+            if job.shadow and decision.shadow is not None:
+                gevent.spawn(_shadow, door, caller, parsed, job, decision.shadow)
             return Accepted(job.id, job.spec, outcome.waiting, round(eta_ms) if outcome.gap_ms else None)
         case "again":
             return Accepted(job.id, job.spec, None, None)
@@ -94,11 +118,50 @@ def submit(
 
 
 def _retry_after_s(door: Door, job: Submission) -> float:
-    return min(60.0, max(1.0, door.waits_ms.get(job.lane.name, 0) / 1000))
+    return min(60.0, max(1.0, door.outlook.waits_ms.get(job.lane.name, 0) / 1000))
 
 
-def _send(door: Door, job: Submission, sealed: bytes) -> store.Submitted:
-    limits = door.config
+def _shadow(door: Door, caller: Caller, parsed: Parsed, job: Submission, target: Target) -> None:
+    """Ask another model the same, for comparison: an ordinary job in the batch lane. The caller never hears of it."""
+    body = {name: value for name, value in parsed.body.items() if name not in ("stream", "stream_options")}
+    fields = GatewayFields(
+        private=parsed.fields.private, max_cost=parsed.fields.max_cost, provider=target.provider, fallbacks=()
+    )
+    same = dataclasses.replace(parsed, body=body | {"model": target.model}, fields=fields)
+    try:
+        seal = door.seal(caller.tenant, job.shadow)
+        submit(door, caller, same, job_id=job.shadow, seal=seal, wait="async", shadow_of=job.id)
+        door.pipe.do(store.add_shadow(job.id, job.shadow, caller.tenant, job.spec.model))
+    except (errors.GatewayError, Refused) as error:
+        log.info("shadow_refused", job=job.id, why=str(error))
+
+
+def wish(caller: Caller, body: Mapping[str, Any], fields: GatewayFields, chars: int, *, private: bool = False) -> Wish:
+    """What a request says about where it may go.
+
+    chars: of the whole body.
+    private: what is found in its texts may be seen only by private providers.
+    """
+    return Wish(
+        model=body["model"],
+        provider=fields.provider,
+        fallbacks=fields.fallbacks,
+        private=private or caller.private or fields.private is True,
+        max_cost_usd=fields.max_cost,
+        most=Most(chars, _most_tokens(body), answers=max(_count(body, "n"), _count(body, "best_of"), 1)),
+        needs=needs.of(body, chars),
+        priority=fields.priority or "interactive",
+        conversation=lambda: _conversation(caller.tenant, body),
+    )
+
+
+def _conversation(tenant: str, body: Mapping[str, Any]) -> bytes:
+    """A digest of how the conversation begins, which stays the same when it goes on."""
+    begins = (body.get("messages") or [body.get("prompt") or body.get("input")])[:2]
+    return hashlib.sha256(tenant.encode() + orjson.dumps(begins)[:_BEGINNING]).digest()
+
+
+def _send(door: Door, limits: Config, job: Submission, sealed: bytes) -> store.Submitted:
     call = store.submit(
         job,
         lane_limit=limits.lanes.max_waiting,
@@ -121,24 +184,23 @@ def _send(door: Door, job: Submission, sealed: bytes) -> store.Submitted:
 
 
 def _submission(
-    door: Door, caller: Caller, parsed: Parsed, job_id: str, seal: JobSeal, wait: Wait, idempotency_key: str
-) -> tuple[Submission, bytes]:
-    """The job, and its sealed request."""
-    config, fields = door.config, parsed.fields
+    door: Door,
+    setup: Setup,
+    caller: Caller,
+    parsed: Parsed,
+    job_id: str,
+    seal: JobSeal,
+    wait: Wait,
+    idempotency_key: str,
+    private: bool,
+) -> tuple[Submission, bytes, Decision]:
+    """The job, its sealed request, and how its route came about."""
+    config, fields = setup.config, parsed.fields
     body = _bounded(parsed)
-    private = caller.private or fields.private is True
     request = orjson.dumps(body)
-    most = Most(len(request), _most_tokens(body), answers=max(_count(body, "n"), _count(body, "best_of"), 1))
-    targets = door.router.route(
-        Wish(
-            model=body["model"],
-            provider=fields.provider,
-            fallbacks=fields.fallbacks or (),
-            private=private,
-            max_cost_usd=fields.max_cost,
-            most=most,
-        )
-    )
+    asked = wish(caller, body, fields, len(request), private=private)
+    decision = setup.router.route(asked, door.outlook)
+    targets = decision.targets
     stream = body.get("stream") is True
     spec = Spec(
         endpoint=ENDPOINTS[parsed.endpoint],
@@ -147,6 +209,8 @@ def _submission(
         stream=stream,
         include_usage=stream and (body.get("stream_options") or {}).get("include_usage") is True,
         created_unix_s=int(time.time()),
+        main=decision.main,
+        chains=decision.chains,
     )
     later = wait == "async"
     priority = fields.priority or ("batch" if later else "interactive")
@@ -154,7 +218,7 @@ def _submission(
     large = len(request) > store.LARGE_BYTES
     sealed = seal.seal("request", request)
     told = orjson.dumps([parsed.endpoint, dataclasses.asdict(fields)], default=str)
-    reserved = door.router.prices.ceiling_usd(targets[0], most)
+    reserved = setup.router.prices.ceiling_usd(targets[0], asked.most)
     job = Submission(
         id=job_id,
         tenant=caller.tenant,
@@ -166,13 +230,14 @@ def _submission(
         retention_ms=1000 * (config.retention.async_s if later else config.retention.blocking_s),
         priority=priority,
         door="" if later else door.replies.boot,
-        private=private,
+        private=asked.private,
         reserved_usd="" if reserved is None else prices.plain(reserved),
         idempotency_key=hashlib.sha256(idempotency_key.encode()).hexdigest()[:32] if idempotency_key else "",
         fingerprint=door.sealer.fingerprint(caller.tenant, told + request) if idempotency_key else "",
         holds=(_share(door, caller, targets[0].provider, priority),),
+        route=decision.line,
     )
-    return job, sealed
+    return job, sealed, decision
 
 
 def _count(body: Mapping[str, Any], name: str) -> int:
@@ -196,5 +261,5 @@ def _bounded(parsed: Parsed) -> dict[str, Any]:
 def _share(door: Door, caller: Caller, provider: str, priority: str) -> Hold:
     lane = provider if priority == "interactive" else f"{provider}.batch"
     most = door.config.lanes.max_waiting
-    crowded = door.waits_ms.get(lane, 0) > _CROWDED_MS
+    crowded = door.outlook.waits_ms.get(lane, 0) > _CROWDED_MS
     return Hold(f"lane:{lane}:{caller.tenant}", 1, max(1, most // 2) if crowded else most)

@@ -31,7 +31,6 @@ def _number(text: str, param: str, least: int, most: int) -> int:
 
 def blueprint(door: Door) -> Blueprint:
     jobs = Blueprint("jobs", __name__)
-    limits = door.config.requests
 
     def caller() -> Caller:
         return door.gatekeeper.caller(request.environ.get("HTTP_AUTHORIZATION", ""))
@@ -49,7 +48,7 @@ def blueprint(door: Door) -> Blueprint:
 
     @jobs.post(JOBS)
     def create_job() -> Response:
-        who = caller()
+        who, limits = caller(), door.config.requests
         parsed = parse(JOBS, body.read(request.environ, limits.max_body_bytes), limits, headers_in(request.environ))
         return later(door, who, parsed, request.environ.get("HTTP_IDEMPOTENCY_KEY", "")).flask()
 
