@@ -82,7 +82,6 @@ class Router:
         self._planner = Planner(config, live)
         self.prices = PriceList(config)
         self.catalog = Catalog(config, self.prices)
-        self.target = self._planner.target
         self._alone: dict[Plan, Decision] = {}  # of the plans that have one target and nothing beside it
 
     def route(self, wish: Wish, outlook: Outlook = _QUIET) -> Decision:
@@ -96,6 +95,14 @@ class Router:
         if decision.refusal is not None:
             raise decision.refusal
         return decision
+
+    def target(self, model: str) -> Target:
+        """The first that config lists for a name.
+
+        Raises:
+            NotFound, RequestError: nothing that is served here.
+        """
+        return self._planner.plan(model, None).choices[0].target
 
     def weigh(self, wish: Wish, outlook: Outlook = _QUIET) -> Decision:
         """The same, with the refusal told instead of raised: every candidate's fate is there."""

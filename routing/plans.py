@@ -135,11 +135,8 @@ class Planner:
         owners = [provider for prefix, provider in self._prefixes if name.startswith(prefix)]
         return Target(next((owner for owner in owners if owner in self._live), owners[0]), name)
 
-    def target(self, model: str, provider: str | None = None, param: str = "model") -> Target:
-        """The one target that a model's name stands for: `provider/model`, or the longest prefix's provider."""
-        return self._target(model, provider, param)[0]
-
     def _target(self, model: str, provider: str | None, param: str) -> tuple[Target, str]:
+        """The one target of a name that is no alias, and why: `provider/model`, or the longest prefix's provider."""
         head, slash, rest = model.partition("/")
         said, by = "provider", "the request names the provider"
         if provider is None and slash and head in self._config.providers:

@@ -60,10 +60,16 @@ def view(status: Status, seal: JobSeal, *, whole: bool) -> dict[str, Any]:
     if status.shadow or status.shadow_of:
         shown |= {"shadow": status.shadow or None, "shadow_of": status.shadow_of or None}
     if whole:
-        steps = [Step(status.created_ms, "routed", status.route), *status.timeline] if status.route else status.timeline
         shown["timeline"] = [
-            {"state": step.state, "at_ms": step.at_ms, "detail": step.detail or None} for step in steps
+            {"state": step.state, "at_ms": step.at_ms, "detail": step.detail or None} for step in _steps(status)
         ]
         result = result_of(status, seal) if status.state.ended else b""
         shown["result"] = orjson.loads(result) if result else None
     return shown
+
+
+def _steps(status: Status) -> list[Step]:
+    """The timeline, with how the route came about behind the first step."""
+    if not status.route:
+        return status.timeline
+    return [*status.timeline[:1], Step(status.created_ms, "routed", status.route), *status.timeline[1:]]
