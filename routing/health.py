@@ -17,6 +17,7 @@ from mesh.job import Target
 from mesh.store import Known, Outcomes
 
 TELL_S = 1.0  # how often doors and workers ask and tell
+AILING_S = 0.25  # how soon failures are told: until then others run into them
 TRIAL_S = 1.0  # one process tries an ill target once in so long, when its time is over
 
 # Which failures mean that the provider is ill. Any other that came from it shows that it answers.
@@ -27,6 +28,7 @@ ILL = (
     errors.ProviderLimited,
     errors.ProviderBrokeOff,
 )
+EVERYWHERE = (errors.ProviderKeyRefused,)  # and all its models with it; one model may be down while others answer
 ANSWERED = (errors.ProviderError, errors.ContextTooLong)
 
 
@@ -164,6 +166,10 @@ class Recorder:
     def __init__(self) -> None:
         self._met: dict[str, Outcomes] = {}
 
+    @property
+    def ailing(self) -> bool:
+        return any(seen.ills for seen in self._met.values())
+
     def take(self) -> dict[str, Outcomes]:
         """All of it; the next begins afresh."""
         met, self._met = self._met, {}
@@ -188,10 +194,10 @@ class Recorder:
             return  # it never got there
         for name in _names(target):
             seen = self._of(name)
-            if isinstance(error, ILL):
-                seen.ills, seen.trailing = seen.ills + 1, seen.trailing + 1
-            else:
+            if not isinstance(error, ILL):
                 seen.oks, seen.trailing = seen.oks + 1, 0
+            elif name != target.provider or isinstance(error, EVERYWHERE):
+                seen.ills, seen.trailing = seen.ills + 1, seen.trailing + 1
         if isinstance(error, errors.ProviderLimited) and error.retry_after_s:
             seen.alone_ms = round(error.retry_after_s * 1000)
 

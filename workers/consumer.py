@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import dataclasses
 import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,7 @@ from mesh.reload import LOOK_S, Reloaded
 from mesh.seal import Sealer
 from mesh.settings import Config, Environment, ProviderConfig
 from mesh.wire import Refused
-from routing.health import TELL_S, Outlook, Recorder, Room
+from routing.health import AILING_S, TELL_S, Outlook, Recorder, Room
 from routing.prices import PriceList
 from workers import images
 from workers.fetch import Fetcher
@@ -130,11 +131,15 @@ class Consumer:
         return open_provider(name, config, self._environment.slots, heard)
 
     async def _tell_health(self) -> None:
-        """Tell what the providers did, and hear what all others met; once a second, whatever the load."""
+        """Tell what the providers did and hear what others met: once a second whatever the load, of failures sooner."""
+        told_s = -TELL_S
         while True:
+            await asyncio.sleep(AILING_S)
+            if time.monotonic() - told_s < TELL_S and not self._recorder.ailing:
+                continue
+            told_s = time.monotonic()
             with contextlib.suppress(Refused):  # told again in a second, with what is met until then
                 self._outlook.update(await self._pipe.do(store.health(self._config.circuit, (), self._recorder.take())))
-            await asyncio.sleep(TELL_S)
 
     async def _watch_settings(self) -> None:
         """Take up a changed file: jobs that run go on by what they began with."""
