@@ -16,6 +16,7 @@ import structlog
 from guardrails.verdicts import Action
 from mesh import errors, store
 from mesh.job import Endpoint, Hold, Spec, Submission, Target, new_id
+from mesh.lanes import Priority
 from mesh.seal import JobSeal
 from mesh.settings import Config
 from mesh.wire import Refused
@@ -136,11 +137,20 @@ def _shadow(door: Door, caller: Caller, parsed: Parsed, job: Submission, target:
         log.info("shadow_refused", job=job.id, why=str(error))
 
 
-def wish(caller: Caller, body: Mapping[str, Any], fields: GatewayFields, chars: int, *, private: bool = False) -> Wish:
+def wish(
+    caller: Caller,
+    body: Mapping[str, Any],
+    fields: GatewayFields,
+    chars: int,
+    *,
+    private: bool = False,
+    priority: Priority = "interactive",
+) -> Wish:
     """What a request says about where it may go.
 
     chars: of the whole body.
     private: what is found in its texts may be seen only by private providers.
+    priority: of the lane where the request itself does not say.
     """
     return Wish(
         model=body["model"],
@@ -150,7 +160,7 @@ def wish(caller: Caller, body: Mapping[str, Any], fields: GatewayFields, chars: 
         max_cost_usd=fields.max_cost,
         most=Most(chars, _most_tokens(body), answers=max(_count(body, "n"), _count(body, "best_of"), 1)),
         needs=needs.of(body, chars),
-        priority=fields.priority or "interactive",
+        priority=fields.priority or priority,
         conversation=lambda: _conversation(caller.tenant, body),
     )
 
@@ -198,7 +208,9 @@ def _submission(
     config, fields = setup.config, parsed.fields
     body = _bounded(parsed)
     request = orjson.dumps(body)
-    asked = wish(caller, body, fields, len(request), private=private)
+    later = wait == "async"
+    priority = fields.priority or ("batch" if later else "interactive")
+    asked = wish(caller, body, fields, len(request), private=private, priority=priority)
     decision = setup.router.route(asked, door.outlook)
     targets = decision.targets
     stream = body.get("stream") is True
@@ -212,8 +224,6 @@ def _submission(
         main=decision.main,
         chains=decision.chains,
     )
-    later = wait == "async"
-    priority = fields.priority or ("batch" if later else "interactive")
     default_ms = config.requests.async_timeout_ms if later else config.requests.timeout_ms
     large = len(request) > store.LARGE_BYTES
     sealed = seal.seal("request", request)

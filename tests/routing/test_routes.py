@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import httpx
@@ -9,6 +12,7 @@ import pytest
 
 from tests.acceptance.gateway import CHAT, asked, chat, eventually, refused
 from tests.routing.conftest import Running
+from tests.stack import ROOT
 from tests.standins import Fault, Reply
 
 
@@ -212,3 +216,13 @@ def test_an_alias_is_a_model_that_can_be_listed(http: httpx.Client) -> None:
     in_force(http, "both")
     found = asked(http.get("/v1/models/both"))
     assert found["provider"] == "first" and found["gateway"]["price"]["input_usd_per_mtok"] == "10"
+
+
+def test_the_command_shows_the_route(gateway: Running, http: httpx.Client) -> None:
+    in_force(http, "both")
+    command = [sys.executable, "-m", "cli.main", "route", "hello", "-m", "both", "--max-cost", "0.05"]
+    environ = {"PATH": os.environ["PATH"], "COLUMNS": "200", "GATEWAY_URL": gateway.url, "GATEWAY_API_KEY": gateway.key}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "both goes to inner/inner-free → second/two-dear (alias both, cheapest" in done.stdout
+    assert "first/one-dear" in done.stdout and "max_cost" in done.stdout
