@@ -12,6 +12,7 @@ from cli import config, keys
 from cli.chat import chat
 from cli.errors import CommandError, Unable
 from cli.jobs import jobs
+from cli.route import route
 from cli.screen import Screen
 from cli.up import up
 from cli.usage import usage
@@ -27,6 +28,7 @@ commands.command()(chat)
 commands.command()(jobs)
 commands.command()(usage)
 commands.add_typer(keys.app, name="keys")
+commands.command()(route)
 commands.add_typer(config.app, name="config")
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import enum
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import orjson
 
 from mesh import errors, lanes
+from mesh.routes import Cause
 
 Endpoint = Literal["chat.completions", "completions", "embeddings"]
 
@@ -73,6 +74,9 @@ class Spec:
     stream: bool = False
     include_usage: bool = False  # the stream's last chunk bears the usage
     created_unix_s: int = 0
+    main: int = 0  # how many of the targets are the route itself; 0: all. The others are reached by chains only
+    chains: Mapping[Cause, Sequence[int]] = field(default_factory=dict)  # by a failure's cause: where to go next
+    tried: tuple[int, ...] = ()  # the targets that have failed it
 
     @property
     def target(self) -> Target:
@@ -80,13 +84,17 @@ class Spec:
 
     def dump(self) -> bytes:
         targets = [[target.provider, target.model] for target in self.targets]
-        return orjson.dumps(
-            [self.endpoint, self.model, targets, self.at, self.stream, self.include_usage, self.created_unix_s]
-        )
+        told: list[Any] = [
+            self.endpoint, self.model, targets, self.at, self.stream, self.include_usage, self.created_unix_s,
+        ]  # fmt: skip
+        if self.chains or self.tried:
+            told += (self.main, self.chains, self.tried)
+        return orjson.dumps(told)
 
     @classmethod
     def load(cls, data: bytes) -> Spec:
-        endpoint, model, targets, at, stream, include_usage, created = orjson.loads(data)
+        endpoint, model, targets, at, stream, include_usage, created, *more = orjson.loads(data)
+        main, chains, tried = more or (0, {}, ())
         return cls(
             endpoint=endpoint,
             model=model,
@@ -95,6 +103,9 @@ class Spec:
             stream=stream,
             include_usage=include_usage,
             created_unix_s=created,
+            main=main,
+            chains=chains,
+            tried=tuple(tried),
         )
 
 
@@ -119,6 +130,9 @@ class Submission:
     tags: str = ""  # JSON, for the ledger
     idempotency_key: str = ""
     fingerprint: str = ""  # of the request, to tell a repeated key from a reused one
+    route: str = ""  # how its route came about, in a line
+    shadow: str = ""  # the job that asks another model the same
+    shadow_of: str = ""  # the job whose shadow this one is
 
     @property
     def lane(self) -> lanes.Lane:
@@ -179,6 +193,9 @@ class Status:
     private: bool
     position: int | None
     gap_ms: float | None
+    route: str = ""  # how its route came about, in a line
+    shadow: str = ""  # the job that asks another model the same
+    shadow_of: str = ""  # the job whose shadow this one is
 
     @property
     def eta_ms(self) -> int | None:

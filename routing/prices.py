@@ -7,7 +7,7 @@ together.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -104,6 +104,11 @@ class PriceList:
             return None
         answers = (most.answer_tokens or DEFAULT_ANSWER_TOKENS) * most.answers
         return price(Tokens(most.prompt_tokens, answers)) * self._batch_share(target, batch)
+
+    def dearest_usd(self, targets: Iterable[Target], most: Most, *, batch: bool = False) -> Decimal | None:
+        """What an attempt at any of these may cost at most, as far as it is known; None where no price is."""
+        ceilings = (self.ceiling_usd(target, most, batch=batch) for target in targets)
+        return max((usd for usd in ceilings if usd is not None), default=None)
 
     def _batch_share(self, target: Target, batch: bool) -> Decimal:
         provider = self._config.providers.get(target.provider) if batch else None

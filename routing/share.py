@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from mesh.errors import Limited, RequestError
+from mesh.errors import Limited
 from mesh.job import Hold, Target
 from mesh.settings import Config
 from routing import budgets, limits
 from routing.budgets import Purse, nano
 from routing.limits import Account, Limit
-from routing.prices import Most, PriceList
 
 _NOTHING = Decimal(0)
 
@@ -82,31 +81,6 @@ class Share:
         taken: of each window, in the order of the holds.
         """
         return limits.headers(self.limits, taken) if taken else {}
-
-
-def priced(
-    prices: PriceList, targets: Sequence[Target], most: Most, *, batch: bool, must: bool
-) -> tuple[tuple[Target, ...], Decimal | None]:
-    """The targets, and what an attempt at any of them may cost at most.
-
-    must: those whose price nobody knows are left out.
-
-    Raises:
-        RequestError: none is left.
-    """
-    ceilings = [prices.ceiling_usd(target, most, batch=batch) for target in targets]
-    known = [usd for usd in ceilings if usd is not None]
-    if must and not known:
-        names = ", ".join(f"'{target.provider}/{target.model}'" for target in targets)
-        raise RequestError(
-            f"Nobody knows what {names} costs, and a hard budget applies: give it a price under `models` in the "
-            "configuration, or set budgets.unknown_price to allow.",
-            param="model",
-            code="price_unknown",
-        )
-    if must and len(known) < len(targets):
-        targets = [target for target, usd in zip(targets, ceilings, strict=True) if usd is not None]
-    return tuple(targets), max(known, default=None)
 
 
 def share(config: Config, allowance: Allowance, target: Target, tokens: int, reserved_usd: Decimal | None) -> Share:

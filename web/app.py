@@ -12,9 +12,9 @@ from guardrails.guard import Guard
 from mesh import logs, wire
 from mesh.errors import ConfigError
 from mesh.memory import calm_collector
+from mesh.reload import Reloaded
 from mesh.seal import Sealer
-from mesh.settings import Environment, load_config
-from routing.choose import Router
+from mesh.settings import SETTINGS, Environment
 from web import errors, metrics
 from web.auth import Gatekeeper
 from web.door import Door, Pressure
@@ -23,25 +23,23 @@ from web.endpoints.socket import OPTIONS
 from web.front import Front, request_id
 from web.pipe import Pipe
 from web.replies import Replies
+from web.setup import reader
 
 
 def create_door(environment: Environment) -> Door:
-    config = load_config(environment.config)
-    live = environment.live(config)
+    settings = Reloaded(environment.config / SETTINGS, reader(environment))
     address = wire.Address.parse(environment.redis_url)
     pipe = Pipe(address, "web")
     return Door(
         environment=environment,
-        config=config,
-        live=live,
+        settings=settings,
         pipe=pipe,
         freight=Pipe(address, "web-freight"),
         replies=Replies(address, pipe),
         sealer=Sealer(environment.masters("seal")),
-        router=Router(config, live),
         guard=Guard(),
-        gatekeeper=Gatekeeper(pipe, lambda: config),
-        pressure=Pressure(config.lanes.memory_share),
+        gatekeeper=Gatekeeper(pipe, lambda: settings.current.config),
+        pressure=Pressure(lambda: settings.current.config.lanes.memory_share),
     )
 
 

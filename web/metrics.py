@@ -18,6 +18,18 @@ _SECONDS = Histogram(
 )
 _WAITING = Gauge("gateway_waiting", "Jobs whose callers wait for them now.", multiprocess_mode="livesum")
 _LOOK_S = 1.0
+_CONFIG_LOADS = Gauge(
+    "gateway_config_loads", "How often a content of this file came into force.", ["file"], multiprocess_mode="max"
+)
+_CONFIG_REFUSALS = Gauge(
+    "gateway_config_refusals", "How many edits of this file were refused.", ["file"], multiprocess_mode="max"
+)
+
+
+def config_seen(file: str, loads: int, refusals: int) -> None:
+    _CONFIG_LOADS.labels(file).set(loads)
+    _CONFIG_REFUSALS.labels(file).set(refusals)
+
 
 _LIMITED = Counter("gateway_limited_total", "Requests that a limit or a budget refused.", ["limit"])
 

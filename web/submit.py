@@ -7,7 +7,7 @@ import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import gevent
 import orjson
@@ -15,18 +15,20 @@ import structlog
 
 from guardrails.verdicts import Action
 from mesh import errors, store
-from mesh.job import Endpoint, Hold, Spec, Submission, Target
-from mesh.lanes import Priority
+from mesh.job import Endpoint, Hold, Spec, Submission, Target, new_id
+from mesh.lanes import Lane
 from mesh.seal import JobSeal
+from mesh.settings import Config
 from mesh.wire import Refused
 from routing import prices
-from routing.choose import Wish
+from routing.choose import Decision
 from routing.prices import DEFAULT_ANSWER_TOKENS, Most
-from routing.share import Share, priced, share
-from web import metrics
+from routing.share import Share, share
+from web import metrics, wishes
 from web.auth import Caller
 from web.door import Door
-from web.requests import CHAT, COMPLETIONS, EMBEDDINGS, Parsed
+from web.requests import CHAT, COMPLETIONS, EMBEDDINGS, GatewayFields, Parsed
+from web.setup import Setup
 
 log = structlog.get_logger()
 
@@ -49,13 +51,33 @@ class Accepted:
     headers: Mapping[str, str] = field(default_factory=dict)  # what is left of the caller's limits
 
 
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A job before it is accepted."""
+
+    job: Submission
+    sealed: bytes  # its request
+    decision: Decision
+    taking: Share  # of limits and budgets
+
+
 Wait = Literal["answer", "stream", "async"]
 
 
 def submit(
-    door: Door, caller: Caller, parsed: Parsed, *, job_id: str, seal: JobSeal, wait: Wait, idempotency_key: str = ""
+    door: Door,
+    caller: Caller,
+    parsed: Parsed,
+    *,
+    job_id: str,
+    seal: JobSeal,
+    wait: Wait,
+    idempotency_key: str = "",
+    shadow_of: str = "",
 ) -> Accepted:
     """Accept a request as the job `job_id`, whose follower, where anybody waits, has joined before.
+
+    shadow_of: the job that this one only follows, to be compared with.
 
     Raises:
         ContentBlocked, NotFound, RequestError: the request cannot be done.
@@ -73,12 +95,20 @@ def submit(
     verdict = door.guard.judge_request(parsed.body)
     if verdict.action is Action.BLOCK:
         raise errors.ContentBlocked(f"The request was refused by the content policy ({verdict.category}).")
-    job, sealed, taking = _submission(door, caller, parsed, job_id, seal, wait, idempotency_key)
-    outcome, taking = _send_in_time(door, job, sealed, taking, (parsed.fields.max_wait or 0) / 1000)
+    setup = door.setup
+    draft = _draft(door, setup, caller, parsed, job_id, seal, wait, idempotency_key, private=verdict.private)
+    if shadow_of or draft.decision.shadow is not None:
+        told = dataclasses.replace(draft.job, shadow_of=shadow_of, shadow="" if shadow_of else new_id())
+        draft = dataclasses.replace(draft, job=told)
+    outcome, taking = _send_in_time(door, setup.config, draft, (parsed.fields.max_wait or 0) / 1000)
+    job = draft.job
     match outcome.outcome:
         case "queued":
             eta_ms = outcome.gap_ms * (outcome.waiting + 1)
-            door.waits_ms[job.lane.name] = eta_ms
+            door.outlook.waits_ms[job.lane.name] = eta_ms
+            door.outlook.chosen(job.spec.target)
+            if job.shadow and draft.decision.shadow is not None:
+                gevent.spawn(_shadow, door, caller, parsed, job, draft.decision.shadow)
             left = taking.headers(outcome.taken)
             return Accepted(job.id, job.spec, outcome.waiting, round(eta_ms) if outcome.gap_ms else None, left)
         case "again":
@@ -109,23 +139,22 @@ def submit(
 
 
 def _retry_after_s(door: Door, job: Submission) -> float:
-    return min(60.0, max(1.0, door.waits_ms.get(job.lane.name, 0) / 1000))
+    return min(60.0, max(1.0, door.outlook.waits_ms.get(job.lane.name, 0) / 1000))
 
 
-def _send_in_time(
-    door: Door, job: Submission, sealed: bytes, taking: Share, patience_s: float
-) -> tuple[store.Submitted, Share]:
+def _send_in_time(door: Door, config: Config, draft: _Draft, patience_s: float) -> tuple[store.Submitted, Share]:
     """Send it; while a limit is reached, again and again for as long as the request would rather wait.
 
     A counter that cannot be read is left out where the configuration says so.
     """
+    job, taking = draft.job, draft.taking
     until = time.monotonic() + patience_s
     pause_s = _FIRST_PAUSE_S
     while True:
-        outcome = _send(door, job, sealed)
+        outcome = _send(door, config, job, draft.sealed)
         if outcome.outcome == "broken":
             log.error("counter_unreadable", hold=outcome.other)
-            if door.config.limits.unreadable == "allow":
+            if config.limits.unreadable == "allow":
                 job = dataclasses.replace(job, holds=[hold for hold in job.holds if hold.name != outcome.other])
                 taking = taking.without(outcome.other)
                 continue
@@ -137,13 +166,27 @@ def _send_in_time(
         pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
 
-def _send(door: Door, job: Submission, sealed: bytes) -> store.Submitted:
-    limits = door.config
+def _shadow(door: Door, caller: Caller, parsed: Parsed, job: Submission, target: Target) -> None:
+    """Ask another model the same, for comparison: an ordinary job in the batch lane. The caller never hears of it."""
+    body = {name: value for name, value in parsed.body.items() if name not in ("stream", "stream_options")}
+    fields = GatewayFields(
+        private=parsed.fields.private, max_cost=parsed.fields.max_cost, provider=target.provider, fallbacks=()
+    )
+    same = dataclasses.replace(parsed, body=body | {"model": target.model}, fields=fields)
+    try:
+        seal = door.seal(caller.tenant, job.shadow)
+        submit(door, caller, same, job_id=job.shadow, seal=seal, wait="async", shadow_of=job.id)
+        door.pipe.do(store.add_shadow(job.id, job.shadow, caller.tenant, job.spec.model))
+    except (errors.GatewayError, Refused) as error:
+        log.info("shadow_refused", job=job.id, why=str(error))
+
+
+def _send(door: Door, config: Config, job: Submission, sealed: bytes) -> store.Submitted:
     call = store.submit(
         job,
-        lane_limit=limits.lanes.max_waiting,
-        idempotency_ms=limits.retention.idempotency_s * 1000,
-        index_ms=limits.retention.async_s * 1000,
+        lane_limit=config.lanes.max_waiting,
+        idempotency_ms=config.retention.idempotency_s * 1000,
+        index_ms=config.retention.async_s * 1000,
     )
     try:
         if not job.large:
@@ -160,32 +203,30 @@ def _send(door: Door, job: Submission, sealed: bytes) -> store.Submitted:
         raise
 
 
-def _submission(
-    door: Door, caller: Caller, parsed: Parsed, job_id: str, seal: JobSeal, wait: Wait, idempotency_key: str
-) -> tuple[Submission, bytes, Share]:
-    """The job, its sealed request, and what it takes of limits and budgets."""
-    config, fields = door.config, parsed.fields
+def _draft(
+    door: Door,
+    setup: Setup,
+    caller: Caller,
+    parsed: Parsed,
+    job_id: str,
+    seal: JobSeal,
+    wait: Wait,
+    idempotency_key: str,
+    *,
+    private: bool,
+) -> _Draft:
+    """The job, its sealed request, how its route came about, and what it takes of limits and budgets."""
+    config, fields = setup.config, parsed.fields
     later = wait == "async"
-    priority = _priority(caller, fields.priority, later)
+    priority = wishes.priority(caller, fields.priority, later=later)
     allowance = caller.allowance
-    body = _bounded(parsed, priced=allowance.hard or fields.max_cost is not None)
-    private = caller.private or fields.private is True
+    body = wishes.bounded(parsed, priced=allowance.hard or fields.max_cost is not None)
     request = orjson.dumps(body)
-    most = Most(len(request), _most_tokens(body), answers=max(_count(body, "n"), _count(body, "best_of"), 1))
-    targets = door.router.route(
-        Wish(
-            model=body["model"],
-            provider=fields.provider,
-            fallbacks=fields.fallbacks or (),
-            private=private,
-            max_cost_usd=fields.max_cost,
-            most=most,
-        )
-    )
-    targets = _allowed(caller, body["model"], targets)
-    must = allowance.hard and config.budgets.unknown_price == "refuse"
-    targets, reserved = priced(door.router.prices, targets, most, batch=priority == "batch", must=must)
-    taking = share(config, allowance, targets[0], _tokens_at_most(parsed.endpoint, most), reserved)
+    asked = wishes.wish(caller, config, body, fields, len(request), private=private, priority=priority)
+    decision = setup.router.route(asked, door.outlook)
+    targets = decision.targets
+    reserved = setup.router.prices.dearest_usd(targets, asked.most, batch=priority == "batch")
+    taking = share(config, allowance, targets[0], _tokens_at_most(parsed.endpoint, asked.most), reserved)
     stream = body.get("stream") is True
     spec = Spec(
         endpoint=ENDPOINTS[parsed.endpoint],
@@ -194,6 +235,8 @@ def _submission(
         stream=stream,
         include_usage=stream and (body.get("stream_options") or {}).get("include_usage") is True,
         created_unix_s=int(time.time()),
+        main=decision.main,
+        chains=decision.chains,
     )
     default_ms = config.requests.async_timeout_ms if later else config.requests.timeout_ms
     large = len(request) > store.LARGE_BYTES
@@ -210,58 +253,15 @@ def _submission(
         retention_ms=1000 * (config.retention.async_s if later else config.retention.blocking_s),
         priority=priority,
         door="" if later else door.replies.boot,
-        private=private,
+        private=asked.private,
         reserved_usd="" if reserved is None else prices.plain(reserved),
         idempotency_key=hashlib.sha256(idempotency_key.encode()).hexdigest()[:32] if idempotency_key else "",
         fingerprint=door.sealer.fingerprint(caller.tenant, told + request) if idempotency_key else "",
-        holds=(_lane_share(door, caller, targets[0].provider, priority), *taking.holds),
+        holds=(_lane_share(door, config, caller, Lane(targets[0].provider, priority)), *taking.holds),
         tags=caller.tags,
+        route=decision.line,
     )
-    return job, sealed, taking
-
-
-def _priority(caller: Caller, asked: Priority | None, later: bool) -> Priority:
-    """The class of lane that the request names, or else its way of asking; the key may have only one of them.
-
-    Raises:
-        Forbidden: it names one that the key does not have.
-    """
-    if asked is not None and caller.priorities is not None and asked not in caller.priorities:
-        raise errors.Forbidden(
-            f"This key may not use the priority '{asked}'.", param="priority", code="priority_not_allowed"
-        )
-    usual: Priority = "batch" if later else "interactive"
-    return asked or (usual if caller.priorities is None or usual in caller.priorities else caller.priorities[0])
-
-
-def _allowed(caller: Caller, model: str, targets: tuple[Target, ...]) -> tuple[Target, ...]:
-    """The targets that the key may use.
-
-    Raises:
-        Forbidden: none.
-    """
-    if caller.models is not None:
-        names = caller.models
-        targets = tuple(
-            target
-            for target in targets
-            if any(_fits(each, names) for each in (model, target.model, f"{target.provider}/{target.model}"))
-        )
-        if not targets:
-            raise errors.Forbidden(
-                f"This key may not use the model '{model}'.", param="model", code="model_not_allowed"
-            )
-    if caller.providers is not None:
-        targets = tuple(target for target in targets if target.provider in caller.providers)
-        if not targets:
-            raise errors.Forbidden(
-                f"This key may not use a provider of the model '{model}'.", param="model", code="provider_not_allowed"
-            )
-    return targets
-
-
-def _fits(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern for pattern in patterns)
+    return _Draft(job, sealed, decision, taking)
 
 
 def _tokens_at_most(endpoint: str, most: Most) -> int:
@@ -269,26 +269,7 @@ def _tokens_at_most(endpoint: str, most: Most) -> int:
     return most.prompt_tokens + answers
 
 
-def _count(body: Mapping[str, Any], name: str) -> int:
-    """A parameter that is a number where the endpoint knows it; elsewhere it was passed on unread."""
-    value = body.get(name)
-    return value if type(value) is int else 0
-
-
-def _most_tokens(body: Mapping[str, Any]) -> int:
-    return _count(body, "max_completion_tokens") or _count(body, "max_tokens")
-
-
-def _bounded(parsed: Parsed, *, priced: bool) -> dict[str, Any]:
-    """The body; where a price is reckoned with and no length is named, it gets the length that was reckoned with."""
-    if not priced or parsed.endpoint == EMBEDDINGS or _most_tokens(parsed.body):
-        return parsed.body
-    name = "max_completion_tokens" if parsed.endpoint == CHAT else "max_tokens"
-    return parsed.body | {name: DEFAULT_ANSWER_TOKENS}
-
-
-def _lane_share(door: Door, caller: Caller, provider: str, priority: str) -> Hold:
-    lane = provider if priority == "interactive" else f"{provider}.batch"
-    most = door.config.lanes.max_waiting
-    crowded = door.waits_ms.get(lane, 0) > _CROWDED_MS
-    return Hold(f"lane:{lane}:{caller.tenant}", 1, max(1, most // 2) if crowded else most)
+def _lane_share(door: Door, config: Config, caller: Caller, lane: Lane) -> Hold:
+    most = config.lanes.max_waiting
+    crowded = door.outlook.waits_ms.get(lane.name, 0) > _CROWDED_MS
+    return Hold(f"lane:{lane.name}:{caller.tenant}", 1, max(1, most // 2) if crowded else most)

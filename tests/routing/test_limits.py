@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from mesh.allowances import Budget, Limits
-from mesh.errors import ConfigError, RequestError
+from mesh.errors import ConfigError
 from mesh.job import UNBOUNDED, Hold, Target
 from mesh.settings import Config, parse_config
 from routing.budgets import measured, nano, purses, usd
 from routing.limits import Account, headers
 from routing.prices import Most, PriceList
-from routing.share import Allowance, priced, share
+from routing.share import Allowance, share
 
 BASE = """
 provider_models: {}
@@ -120,17 +120,12 @@ def test_a_budget_of_nothing_allows_what_is_free() -> None:
     assert allowance.hard and allowance.purses[0].hold(0).ceiling == 0
 
 
-def test_the_dearest_target_is_reserved_and_one_without_a_price_is_left_out() -> None:
+def test_the_dearest_target_is_reserved() -> None:
     prices = PriceList(config())
     most = Most(1000, 100)
     mini, unknown = Target("openai", "gpt-4o-mini"), Target("openai", "no-such-model")
-    dearest = prices.ceiling_usd(GPT, most)
-    assert priced(prices, (mini, unknown, GPT), most, batch=False, must=True) == ((mini, GPT), dearest)
-    assert priced(prices, (mini, unknown, GPT), most, batch=False, must=False) == ((mini, unknown, GPT), dearest)
-    assert priced(prices, (unknown,), most, batch=False, must=False) == ((unknown,), None)
-    with pytest.raises(RequestError) as caught:
-        priced(prices, (unknown,), most, batch=False, must=True)
-    assert caught.value.code == "price_unknown"
+    assert prices.dearest_usd((mini, unknown, GPT), most) == prices.ceiling_usd(GPT, most)
+    assert prices.dearest_usd((unknown,), most) is None
 
 
 def test_money_is_never_counted_too_low() -> None:

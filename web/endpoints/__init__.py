@@ -8,7 +8,7 @@ from importlib.metadata import version
 from flask import Blueprint
 
 from web.door import Door
-from web.endpoints import docs, generate, jobs, keys, models, operate, socket, usage
+from web.endpoints import docs, generate, jobs, keys, models, operate, route, shadows, socket, usage
 
 BLUEPRINTS: dict[str, Callable[[Door], Blueprint]] = {
     "docs": lambda door: docs.blueprint(version("gateway")),
@@ -17,6 +17,8 @@ BLUEPRINTS: dict[str, Callable[[Door], Blueprint]] = {
     "keys": keys.blueprint,
     "models": models.blueprint,
     "operate": operate.blueprint,
+    "route": route.blueprint,
+    "shadows": shadows.blueprint,
     "socket": socket.blueprint,
     "usage": usage.blueprint,
 }

@@ -6,13 +6,14 @@
 
 from web.requests.documents import read_object
 from web.requests.gateway_fields import GatewayFields, headers_in
-from web.requests.parsing import CHAT, COMPLETIONS, EMBEDDINGS, JOBS, Parsed, check, parse
+from web.requests.parsing import CHAT, COMPLETIONS, EMBEDDINGS, JOBS, ROUTE, Parsed, check, parse
 
 __all__ = [
     "CHAT",
     "COMPLETIONS",
     "EMBEDDINGS",
     "JOBS",
+    "ROUTE",
     "GatewayFields",
     "Parsed",
     "check",

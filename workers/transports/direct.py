@@ -68,6 +68,8 @@ class Direct:
         try:
             response = await self._client.ask(method, request.path, headers, body)
             if response.status < 300:
+                if self._upstream.heard is not None:
+                    self._upstream.heard(request, response.headers)
                 return response
             try:
                 raw = await response.read()
