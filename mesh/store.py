@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import orjson
 import redis
@@ -268,8 +268,7 @@ def renew(boot: str, providers: Sequence[str], held: Iterable[tuple[str, int, st
     return _call("renew", args, _renewed)
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(NamedTuple):
     """What a worker has to say of one job: events in their order, the first with the number `first`."""
 
     job_id: str
