@@ -34,4 +34,4 @@ class Bucket:
 def open_place(to: str) -> exports.Export:
     parts = urlsplit(to)
     prefix = parts.path.strip("/")
-    return Bucket(boto3.client("s3"), parts.netloc, f"{prefix}/" if prefix else "")
+    return Bucket(boto3.session.Session().client("s3"), parts.netloc, f"{prefix}/" if prefix else "")
