@@ -62,6 +62,8 @@ class Spec:
     stream: bool = False
     include_usage: bool = False  # the stream's last chunk bears the usage
     created_unix_s: int = 0
+    masked: bool = False  # placeholders stand in its texts
+    noted: str = ""  # what the guard warned of at the door
 
     @property
     def target(self) -> Target:
@@ -70,12 +72,15 @@ class Spec:
     def dump(self) -> bytes:
         targets = [[target.provider, target.model] for target in self.targets]
         return orjson.dumps(
-            [self.endpoint, self.model, targets, self.at, self.stream, self.include_usage, self.created_unix_s]
-        )
+            [
+                self.endpoint, self.model, targets, self.at, self.stream, self.include_usage, self.created_unix_s,
+                self.masked, self.noted,
+            ]
+        )  # fmt: skip
 
     @classmethod
     def load(cls, data: bytes) -> Spec:
-        endpoint, model, targets, at, stream, include_usage, created = orjson.loads(data)
+        endpoint, model, targets, at, stream, include_usage, created, masked, noted = orjson.loads(data)
         return cls(
             endpoint=endpoint,
             model=model,
@@ -84,6 +89,8 @@ class Spec:
             stream=stream,
             include_usage=include_usage,
             created_unix_s=created,
+            masked=masked,
+            noted=noted,
         )
 
 
@@ -105,6 +112,7 @@ class Submission:
     rerun: bool = True  # may be sent again when an attempt's outcome is unknown and the client has seen nothing
     reserved_usd: str = ""  # what one attempt may cost at most
     holds: Sequence[Hold] = ()
+    mask: bytes = b""  # what its placeholders stand for, sealed under the door's own master
     idempotency_key: str = ""
     fingerprint: str = ""  # of the request, to tell a repeated key from a reused one
 
@@ -130,6 +138,7 @@ class Claim:
     large: bool
     stop: str  # why it should stop, if it should
     private: bool
+    key: str  # the id of the key that asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +174,7 @@ class Status:
     usage: dict[str, Any] | None
     cost_usd: str | None
     private: bool
+    mask: bytes  # sealed for the door; empty where nothing was masked
     position: int | None
     gap_ms: float | None
 

@@ -204,6 +204,20 @@ class FetchLimits(Frozen):
         return self
 
 
+class GuardLimits(Frozen):
+    """How much time and delay guarding may take; what is guarded stands in guardrail-settings.yaml."""
+
+    inline_chars: int = Field(4_000, ge=0)  # of a request's texts; longer ones are judged beside the door
+    processes: int = Field(1, ge=1, le=16)  # that judge long texts, per web process
+    max_waiting: int = Field(64, ge=1)  # long requests per such process; more are not judged in time
+    deadline_ms: int = Field(2_000, ge=10)  # for the judgement of one long request
+    # A guarded stream is held back until so much has come or so much time has passed, and is judged together with what
+    # came before.
+    window_chars: int = Field(400, ge=1)
+    delay_ms: int = Field(250, ge=1)
+    overlap_chars: int = Field(400, ge=0)
+
+
 class Config(Frozen):
     """config/gateway-settings.yaml."""
 
@@ -213,6 +227,7 @@ class Config(Frozen):
     lanes: LaneLimits = LaneLimits()
     retention: Retention = Retention()
     fetch: FetchLimits = FetchLimits()
+    guard: GuardLimits = GuardLimits()
     models: dict[str, ModelConfig] = {}  # by the provider's own name of the model, or by provider/model
 
     def model(self, provider: str, name: str) -> ModelConfig | None:

@@ -187,6 +187,7 @@ class GatewayFigures(BaseModel):
     estimated: bool = Field(
         False, description="The provider reported no usage: the tokens, and the cost, are our estimate."
     )
+    guard: str | None = Field(None, description="What the guard did or warned of.")
 
 
 class ChatCompletionChunk(BaseModel):
@@ -333,6 +334,7 @@ class AcceptedJob(BaseModel):
     created: UnixSeconds
     position: int | None = Field(description="How many jobs of its lane come first; null when it does not wait.")
     eta_ms: int | None = Field(description="How long it will still wait at the lane's present pace; null if not known.")
+    guard: str | None = Field(None, description="What the guard did or warned of: `warn; VIOLENCE`.")
 
 
 class ListedJob(AcceptedJob):
@@ -398,8 +400,17 @@ class RunningConfig(Config):
     live: list[str] = Field(description="The providers that are served.")
 
 
+class GuardSettings(BaseModel):
+    file: str
+    since: UnixSeconds = Field(description="Since when its content is in force.")
+    loads: int = Field(description="How often a new content came into force.")
+    refused: str | None = Field(description="Why the newest edit is not in force, with its place.")
+    policy: dict[str, Any] = Field(description="What is in force.")
+
+
 class RoutingSettings(BaseModel):
     provider_models: dict[str, list[str]] = Field(description="Provider to model prefixes; the longest prefix wins.")
+    guardrails: GuardSettings
 
 
 class RedisTest(BaseModel):

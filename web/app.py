@@ -7,7 +7,6 @@ import sys
 from flask import Flask, Response, g, request
 from gunicorn.arbiter import Arbiter
 
-from guardrails.guard import Guard
 from mesh import logs, wire
 from mesh.errors import ConfigError
 from mesh.memory import calm_collector
@@ -20,6 +19,7 @@ from web.door import Door, Pressure
 from web.endpoints import BLUEPRINTS
 from web.endpoints.socket import OPTIONS
 from web.front import Front, request_id
+from web.guardian import open_guardian
 from web.pipe import Pipe
 from web.replies import Replies
 
@@ -38,7 +38,8 @@ def create_door(environment: Environment) -> Door:
         replies=Replies(address, pipe),
         sealer=Sealer(environment.masters("seal")),
         router=Router(config, live),
-        guard=Guard(),
+        guardian=open_guardian(environment, config, live),
+        secrets=Sealer(environment.masters("door")) if environment.door_key or environment.door_key_file else None,
         gatekeeper=Gatekeeper(pipe),
         pressure=Pressure(config.lanes.memory_share),
     )

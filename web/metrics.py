@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 _REQUESTS = Counter("gateway_requests_total", "Answered HTTP requests.", ["endpoint", "status"])
 _SECONDS = Histogram(
@@ -14,6 +14,34 @@ _SECONDS = Histogram(
     ["endpoint"],
     buckets=(0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120),
 )
+_GUARDED = Counter(
+    "gateway_guard_verdicts_total", "What the guard said other than to allow.", ["stage", "category", "action"]
+)
+_GUARD_FAILURES = Counter("gateway_guard_failures_total", "Requests that could not be judged.", ["why"])
+_GUARD_ENDS = Counter("gateway_guard_process_ends_total", "Guard processes that ended and were started again.")
+_CONFIG_LOADS = Gauge(
+    "gateway_config_loads", "How often a content of this file came into force.", ["file"], multiprocess_mode="max"
+)
+_CONFIG_REFUSALS = Gauge(
+    "gateway_config_refusals", "How many edits of this file were refused.", ["file"], multiprocess_mode="max"
+)
+
+
+def guarded(stage: str, category: str, action: str) -> None:
+    _GUARDED.labels(stage, category, action).inc()
+
+
+def guard_failed(why: str) -> None:
+    _GUARD_FAILURES.labels(why).inc()
+
+
+def guard_process_ended() -> None:
+    _GUARD_ENDS.inc()
+
+
+def config_seen(file: str, loads: int, refusals: int) -> None:
+    _CONFIG_LOADS.labels(file).set(loads)
+    _CONFIG_REFUSALS.labels(file).set(refusals)
 
 
 class Requests:

@@ -28,6 +28,7 @@ FIGURES = {
     "x-gateway-cost-usd": "What it cost, in US dollars.",
     "x-gateway-attempts": "How many tries it took.",
     "x-gateway-estimated": "`true` where the provider reported no usage: the tokens, and the cost, are an estimate.",
+    "x-gateway-guard": "What the guard did or warned of: `warn; VIOLENCE`, `block; WEAPONS`.",
     "x-gateway-dropped": "Unknown parameters that were left out, where the policy is `drop`.",
 }
 

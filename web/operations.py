@@ -392,8 +392,15 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         method="get", path="/settings", name="showSettings", tag="Operation", role="admin",
-        summary="The routing settings",
-        answer=answers.RoutingSettings, answer_example={"provider_models": {"ollama": ["llama", "smollm2"]}},
+        summary="The settings of routing and guarding",
+        answer=answers.RoutingSettings,
+        answer_example={
+            "provider_models": {"ollama": ["llama", "smollm2"]},
+            "guardrails": {
+                "file": "guardrail-settings.yaml", "since": 1737590400, "loads": 1, "refused": None,
+                "policy": {"categories": {"VIOLENCE": {"action": "block"}}},
+            },
+        },
     ),
     Operation(
         method="get", path="/redis-test", name="testRedis", tag="Operation", role="admin",

@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import orjson
 
-from guardrails.verdicts import Action
 from mesh import errors, store
 from mesh.job import Endpoint, Hold, Spec, Submission
 from mesh.seal import JobSeal
@@ -19,9 +18,12 @@ from mesh.wire import Refused
 from routing import prices
 from routing.choose import Wish
 from routing.prices import DEFAULT_ANSWER_TOKENS, Most
+from web import guarding
 from web.auth import Caller
 from web.door import Door
+from web.guarding import Cleared, Guarded
 from web.requests import CHAT, COMPLETIONS, EMBEDDINGS, Parsed
+from web.restoring import UNMASKED, Masked
 
 ENDPOINTS: dict[str, Endpoint] = {CHAT: "chat.completions", COMPLETIONS: "completions", EMBEDDINGS: "embeddings"}
 
@@ -38,6 +40,7 @@ class Accepted:
     spec: Spec
     position: int | None
     eta_ms: int | None
+    masked: Masked = UNMASKED  # what its follower puts back; of an earlier job the store knows it
 
 
 Wait = Literal["answer", "stream", "async"]
@@ -61,18 +64,18 @@ def submit(
         raise errors.Stopping("This process of the gateway is shutting down.", retry_after_s=1)
     if door.pressure.high:
         raise errors.Overloaded("The gateway's memory is nearly full; no new jobs are taken.", retry_after_s=10)
-    verdict = door.guard.judge_request(parsed.body)
-    if verdict.action is Action.BLOCK:
-        raise errors.ContentBlocked(f"The request was refused by the content policy ({verdict.category}).")
-    job, sealed = _submission(door, caller, parsed, job_id, seal, wait, idempotency_key)
+    cleared = guarding.clear(door, caller, parsed.body, job_id)
+    job, sealed, guarded = _submission(door, caller, parsed, job_id, seal, wait, idempotency_key, cleared)
     outcome = _send(door, job, sealed)
     match outcome.outcome:
         case "queued":
             eta_ms = outcome.gap_ms * (outcome.waiting + 1)
             door.waits_ms[job.lane.name] = eta_ms
-            return Accepted(job.id, job.spec, outcome.waiting, round(eta_ms) if outcome.gap_ms else None)
+            guarding.note(door, guarded.records)
+            eta = round(eta_ms) if outcome.gap_ms else None
+            return Accepted(job.id, job.spec, outcome.waiting, eta, guarded.masked)
         case "again":
-            return Accepted(job.id, job.spec, None, None)
+            return Accepted(job.id, job.spec, None, None, guarded.masked)
         case "same":
             return Accepted(outcome.other, job.spec, None, None)
         case "conflict":
@@ -121,12 +124,19 @@ def _send(door: Door, job: Submission, sealed: bytes) -> store.Submitted:
 
 
 def _submission(
-    door: Door, caller: Caller, parsed: Parsed, job_id: str, seal: JobSeal, wait: Wait, idempotency_key: str
-) -> tuple[Submission, bytes]:
-    """The job, and its sealed request."""
+    door: Door,
+    caller: Caller,
+    parsed: Parsed,
+    job_id: str,
+    seal: JobSeal,
+    wait: Wait,
+    idempotency_key: str,
+    cleared: Cleared,
+) -> tuple[Submission, bytes, Guarded]:
+    """The job, its sealed request, and what the guard did to that."""
     config, fields = door.config, parsed.fields
     body = _bounded(parsed)
-    private = caller.private or fields.private is True
+    private = caller.private or fields.private is True or cleared.private
     request = orjson.dumps(body)
     most = Most(len(request), _most_tokens(body), answers=max(_count(body, "n"), _count(body, "best_of"), 1))
     targets = door.router.route(
@@ -139,6 +149,8 @@ def _submission(
             most=most,
         )
     )
+    guarded = guarding.strip(door, caller, body, cleared, targets, job_id)
+    stored = request if guarded.body is body else orjson.dumps(guarded.body)
     stream = body.get("stream") is True
     spec = Spec(
         endpoint=ENDPOINTS[parsed.endpoint],
@@ -147,12 +159,14 @@ def _submission(
         stream=stream,
         include_usage=stream and (body.get("stream_options") or {}).get("include_usage") is True,
         created_unix_s=int(time.time()),
+        masked=bool(guarded.masked),
+        noted=guarded.noted,
     )
     later = wait == "async"
     priority = fields.priority or ("batch" if later else "interactive")
     default_ms = config.requests.async_timeout_ms if later else config.requests.timeout_ms
-    large = len(request) > store.LARGE_BYTES
-    sealed = seal.seal("request", request)
+    large = len(stored) > store.LARGE_BYTES
+    sealed = seal.seal("request", stored)
     told = orjson.dumps([parsed.endpoint, dataclasses.asdict(fields)], default=str)
     reserved = door.router.prices.ceiling_usd(targets[0], most)
     job = Submission(
@@ -171,8 +185,16 @@ def _submission(
         idempotency_key=hashlib.sha256(idempotency_key.encode()).hexdigest()[:32] if idempotency_key else "",
         fingerprint=door.sealer.fingerprint(caller.tenant, told + request) if idempotency_key else "",
         holds=(_share(door, caller, targets[0].provider, priority),),
+        mask=_sealed_mask(door, caller, job_id, guarded.masked),
     )
-    return job, sealed
+    return job, sealed, guarded
+
+
+def _sealed_mask(door: Door, caller: Caller, job_id: str, masked: Masked) -> bytes:
+    if not masked:
+        return b""
+    assert door.secrets is not None  # no policy that masks comes into force without
+    return masked.sealed(door.secrets.job(caller.tenant, job_id))
 
 
 def _count(body: Mapping[str, Any], name: str) -> int:

@@ -16,10 +16,11 @@ from typing import Any
 import hiredis
 import structlog
 
-from guardrails.guard import Guard
+from guardrails.rulebook import Rulebook
 from mesh import lanes, store, wire
 from mesh.job import Claim
 from mesh.logs import frames
+from mesh.reload import LOOK_S, Reloaded
 from mesh.seal import Sealer
 from mesh.settings import Config, Environment
 from mesh.wire import Refused
@@ -56,12 +57,15 @@ class _Held:
 
 
 class Consumer:
-    def __init__(self, environment: Environment, config: Config, role: Role, fetcher: Fetcher) -> None:
+    def __init__(
+        self, environment: Environment, config: Config, role: Role, fetcher: Fetcher, rules: Reloaded[Rulebook]
+    ) -> None:
         self.boot = f"worker-{secrets.token_hex(8)}"
         self._environment = environment
         self._config = config
         self._role = role
         self._fetcher = fetcher
+        self._rules = rules
         self._address = wire.Address.parse(environment.redis_url)
         self._pipe = Pipe(self._address, self.boot)
         self._freight = Pipe(self._address, f"{self.boot}-freight")
@@ -88,7 +92,8 @@ class Consumer:
             freight=self._freight,
             sealer=Sealer(self._environment.masters("seal")),
             providers=self._providers,
-            guard=Guard(),
+            rules=self._rules,
+            guarding=self._config.guard,
             images=images.Images(self._freight, self._config.fetch),
             prices=PriceList(self._config),
             limits=self._config.lanes,
@@ -96,6 +101,7 @@ class Consumer:
         self._claiming.set()
         beside: list[Coroutine[Any, Any, None]] = [
             self._pipe.run(), self._freight.run(), self._renew(), self._listen(), self._beat(), self._list_models(),
+            self._look_at_rules(),
         ]  # fmt: skip
         if self._role.providers:
             beside += [self._claim(), *(self._look(lane, armed) for lane, armed in self._armed)]
@@ -283,6 +289,11 @@ class Consumer:
         while path is not None:
             path.touch()
             await asyncio.sleep(HEARTBEAT_S)
+
+    async def _look_at_rules(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            await asyncio.to_thread(self._rules.look)  # a new guard takes a while to make
 
     async def _list_models(self) -> None:
         while True:

@@ -72,7 +72,7 @@ def blueprint(door: Door) -> Blueprint:
     @operate.get("/settings")
     def settings() -> Response:
         caller(admin=True)
-        return _json({"provider_models": door.config.provider_models})
+        return _json({"provider_models": door.config.provider_models, "guardrails": door.guardian.state()})
 
     @operate.get("/config")
     def config() -> Response:

@@ -1,0 +1,149 @@
+"""What policy does about the personal data of several texts: hide some of it, name the rest.
+
+A function's arguments are JSON: each string in them is a text of its own, so that what is hidden is the value that the
+caller meant and not its escaped form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import orjson
+
+from guardrails.masking import Masker
+from guardrails.texts import Text, is_json
+from guardrails.verdicts import Action, Finding
+
+HIDING = frozenset((Action.MASK, Action.REDACT))
+
+
+class Rule(Protocol):
+    """What policy says of one kind of personal data."""
+
+    @property
+    def action(self) -> Action: ...
+
+    @property
+    def strategy(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A kind of personal data that was found, and where first."""
+
+    kind: str
+    action: Action
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    texts: Mapping[str, str] = field(default_factory=dict)  # by place: those that are otherwise now
+    values: Mapping[str, str] = field(default_factory=dict)  # by placeholder: what it stands for
+    seen: tuple[Seen, ...] = ()  # the gravest first
+
+
+NOTHING = Hidden()
+
+
+def pieces(texts: Iterable[Text]) -> list[list[str]]:
+    """What personal data is looked for in: for each text itself, or the strings of its JSON."""
+    return [[value for _, value in _leaves(text)] for text in texts]
+
+
+def hide(
+    texts: Sequence[Text],
+    found: Sequence[Sequence[Sequence[Finding]]],
+    rules: Mapping[str, Rule],
+    *,
+    hiding: bool = True,
+    for_good: bool = False,
+) -> Hidden:
+    """
+    found: the findings of each of these texts' `pieces`.
+    hiding: False names what was seen and leaves every text as it is.
+    for_good: nobody will restore a placeholder.
+    """
+    seen: dict[str, Seen] = {}
+    for text, of_text in zip(texts, found, strict=True):
+        for finding in (each for of_piece in of_text for each in of_piece):
+            if finding.kind in rules:
+                seen.setdefault(finding.kind, Seen(finding.kind, rules[finding.kind].action, text.place))
+    if not seen:
+        return NOTHING
+    strategies = {
+        kind: _strategy(rules[kind], for_good=for_good) for kind in seen if hiding and seen[kind].action in HIDING
+    }
+    gravest = tuple(sorted(seen.values(), key=lambda each: -each.action.weight))
+    if not strategies:
+        return Hidden(seen=gravest)
+    masker = Masker([text.value for text in texts])
+    new = {}
+    for text, of_text in zip(texts, found, strict=True):
+        # Without a finding too: what looks like a placeholder is hidden as well.
+        if "<" in text.value or any(finding.kind in strategies for of_piece in of_text for finding in of_piece):
+            masked = _masked(text, of_text, masker, strategies)
+            if masked != text.value:
+                new[text.place] = masked
+    return Hidden(new, dict(masker.values), gravest)
+
+
+def _strategy(rule: Rule, *, for_good: bool) -> str:
+    return "full" if rule.strategy == "placeholder" and (for_good or rule.action is Action.REDACT) else rule.strategy
+
+
+def _masked(text: Text, found: Sequence[Sequence[Finding]], masker: Masker, strategies: Mapping[str, str]) -> str:
+    changed = {}
+    for (path, value), findings in zip(_leaves(text), found, strict=True):
+        hidden = [finding for finding in findings if finding.kind in strategies]
+        masked = masker.mask(value, hidden, strategies) if hidden or "<" in value else value
+        if masked != value:
+            changed[path] = masked
+    if not changed:
+        return text.value
+    if () in changed:
+        return changed[()]
+    return orjson.dumps(_with(orjson.loads(text.value), (), changed)).decode()
+
+
+_Path = tuple[int | str, ...]
+
+
+def _leaves(text: Text) -> list[tuple[_Path, str]]:
+    """The strings of a text that is JSON, or else the text itself, whose path is empty."""
+    if is_json(text.place):
+        try:
+            parsed = orjson.loads(text.value)
+        except orjson.JSONDecodeError:
+            parsed = None
+        if isinstance(parsed, dict | list):
+            return list(_strings((), parsed))
+    return [((), text.value)]
+
+
+def _strings(path: _Path, value: Any) -> Iterator[tuple[_Path, str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _strings((*path, name), inner)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _strings((*path, index), inner)
+
+
+def _with(value: Any, path: _Path, changed: Mapping[_Path, str]) -> Any:
+    if isinstance(value, dict):
+        return {name: _with(inner, (*path, name), changed) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_with(inner, (*path, index), changed) for index, inner in enumerate(value)]
+    return changed.get(path, value)
+
+
+Find = Callable[[str], Sequence[Finding]]
+
+
+def found_in(parts: Iterable[Iterable[str]], find: Find) -> list[list[Sequence[Finding]]]:
+    return [[find(value) for value in of_text] for of_text in parts]

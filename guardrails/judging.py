@@ -1,0 +1,30 @@
+"""A verdict on several texts, and the place of the one that decided it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from guardrails.guard import Guard
+from guardrails.texts import Text
+from guardrails.verdicts import ALLOWED, Action, Stage, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    verdict: Verdict
+    place: str = ""  # of the text that was blocked; empty where all of them together were
+
+
+FINE = Judgement(ALLOWED)
+
+
+def judge(guard: Guard, texts: Sequence[Text], stage: Stage, *, tenant: str, key: str) -> Judgement:
+    verdict = guard.judge(texts, stage, tenant=tenant, key=key)
+    if verdict.action is not Action.BLOCK:
+        return Judgement(verdict)
+    for text in texts:
+        alone = guard.check(text.value, stage, tenant=tenant, key=key, untrusted=text.role == "tool")
+        if verdict.category in alone.flagged:
+            return Judgement(verdict, text.place)
+    return Judgement(verdict)

@@ -1,0 +1,99 @@
+"""A guard together with what its policy says at each stage, for each tenant and key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from guardrails.build import build
+from guardrails.guard import Guard
+from guardrails.policy import Level, Policy, parse_policy
+from guardrails.verdicts import Action, Stage
+
+_HIDING = (Action.MASK, Action.REDACT)
+
+
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """What is done about one kind of personal data."""
+
+    action: Action
+    strategy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stance:
+    """What is looked for at one stage, for one tenant and key."""
+
+    judges: bool  # whether texts are judged at all
+    personal: Mapping[str, Treatment]  # what is done, by kind, about personal data that is to be looked for
+
+    @property
+    def idle(self) -> bool:
+        return not self.judges and not self.personal
+
+    @property
+    def speaks(self) -> bool:
+        """Whether personal data has consequences where it need not be hidden."""
+        return any(treatment.action not in _HIDING for treatment in self.personal.values())
+
+
+class Rulebook:
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.guard: Guard = build(policy)
+        self._stances: dict[tuple[Stage, str, str], Stance] = {}
+
+    def stance(self, stage: Stage, *, tenant: str, key: str) -> Stance:
+        scope = (stage, *self.policy.scope(tenant=tenant, key=key))
+        if scope not in self._stances:
+            self._stances[scope] = self._stance(stage, tenant, key)
+        return self._stances[scope]
+
+    def _stance(self, stage: Stage, tenant: str, key: str) -> Stance:
+        policy = self.policy
+        rules = policy.resolved(stage, tenant=tenant, key=key)
+        content = any(rule.on and rule.does is not Action.ALLOW for rule in rules.categories.values())
+        requested = stage is Stage.REQUEST
+        jailbreak = requested and rules.jailbreak.on and rules.jailbreak.does is not Action.ALLOW
+        asked = set(rules.pii) if requested else set(_masked_in_answers(policy, tenant, key))
+        personal = {
+            kind: Treatment(rule.does, rule.strategy or "placeholder")
+            for kind, rule in rules.pii.items()
+            if rule.on and rule.does is not Action.ALLOW and (kind in asked or rule.does is not Action.MASK)
+        }
+        return Stance(content or jailbreak or (requested and policy.phi.force_private), personal)
+
+    @property
+    def masks(self) -> str:
+        """A kind of personal data that is masked in some request; empty where none is."""
+        for level in _levels(self.policy):
+            for rules in (level, level.stages.get(Stage.REQUEST)):
+                for kind, rule in (rules.pii if rules is not None else {}).items():
+                    if rule.on and rule.does is Action.MASK:
+                        return kind
+        return ""
+
+
+def read(text: str, name: str) -> Rulebook:
+    """
+    Raises:
+        ConfigError: with the file's name and each place that is wrong.
+    """
+    return Rulebook(parse_policy(text, name))
+
+
+def _levels(policy: Policy) -> Iterator[Level]:
+    yield policy
+    yield from policy.tenants.values()
+    yield from policy.keys.values()
+
+
+def _masked_in_answers(policy: Policy, tenant: str, key: str) -> Iterator[str]:
+    """The kinds that a rule for answers itself says to mask. To hide from a provider what it has written means
+    nothing, so that other rules' MASK leaves answers as they are."""
+    for level in (policy, policy.tenants.get(tenant), policy.keys.get(key)):
+        stage = level.stages.get(Stage.RESPONSE) if level is not None else None
+        for kind, rule in (stage.pii if stage is not None else {}).items():
+            if rule.action is not None:
+                yield kind

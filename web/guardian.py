@@ -1,0 +1,155 @@
+"""The guard of one web process: short texts at once, long ones beside it, by the policy in force."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gevent
+import structlog
+
+from guardrails.hiding import NOTHING, Hidden, found_in, hide, pieces
+from guardrails.judging import FINE, Judgement, judge
+from guardrails.rulebook import Rulebook, Stance
+from guardrails.serving import load_findings, load_judgement
+from guardrails.texts import Text
+from guardrails.verdicts import Finding, Stage
+from guardrails.watched import watched
+from mesh import errors
+from mesh.errors import ConfigError
+from mesh.reload import LOOK_S, Reloaded
+from mesh.settings import Config, Environment
+from web import metrics
+from web.guardproc import GuardFailed, GuardProcess
+
+log = structlog.get_logger()
+
+
+def open_guardian(environment: Environment, config: Config, live: Sequence[str]) -> Guardian:
+    """
+    Raises:
+        ConfigError: the policy cannot be used, or masks and there is no key to seal what it hides.
+    """
+    sealing = bool(environment.door_key or environment.door_key_file)
+    leaves = any(not config.providers[name].private for name in live)
+
+    def check(rules: Rulebook, name: str) -> None:
+        if rules.masks and (leaves or rules.policy.mask_private_targets) and not sealing:
+            raise ConfigError(
+                f"{name}: pii.{rules.masks}.action: to mask, the door needs a key of its own to seal what it hides: "
+                "set GATEWAY_DOOR_KEY or GATEWAY_DOOR_KEY_FILE"
+            )
+
+    return Guardian(watched(environment.config, check), config)
+
+
+class Guardian:
+    def __init__(self, rules: Reloaded[Rulebook], config: Config) -> None:
+        self.rules = rules
+        self._limits = config.guard
+        self.processes = [GuardProcess(self._policy_text, config.guard) for _ in range(config.guard.processes)]
+
+    def stance(self, stage: Stage, *, tenant: str, key: str) -> Stance:
+        return self.rules.current.stance(stage, tenant=tenant, key=key)
+
+    @property
+    def masks_for_all(self) -> bool:
+        """Whether personal data is hidden even from private providers."""
+        return self.rules.current.policy.mask_private_targets
+
+    def start(self) -> None:
+        """In the process that serves."""
+        for process in self.processes:
+            process.start()
+        gevent.spawn(self._look)
+
+    def _policy_text(self) -> str:
+        return self.rules.text
+
+    def _look(self) -> None:
+        while True:
+            gevent.sleep(LOOK_S)
+            if self.rules.look():
+                for process in self.processes:
+                    process.renew()
+            metrics.config_seen("guardrail-settings", self.rules.loads, self.rules.refusals)
+
+    def judge(self, texts: Sequence[Text], stage: Stage, *, tenant: str, key: str) -> Judgement:
+        """
+        Raises:
+            Overloaded: there is no judgement, and the policy is to do without the request then.
+        """
+        rules = self.rules.current
+        if not rules.stance(stage, tenant=tenant, key=key).judges:
+            return FINE
+        if self._short(text.value for text in texts):
+            return judge(rules.guard, texts, stage, tenant=tenant, key=key)
+        try:
+            return load_judgement(self._ask("judge", stage, tenant, key, texts))
+        except GuardFailed as error:
+            log.warning("guard_failed", why=str(error), policy=rules.policy.fail)
+            metrics.guard_failed(str(error))
+            if rules.policy.fail == "open":
+                return FINE
+            raise _unchecked() from error
+
+    def hide(self, texts: Sequence[Text], stage: Stage, *, tenant: str, key: str, hiding: bool = True) -> Hidden:
+        """The personal data of these texts, treated by policy.
+
+        hiding: False where nobody but private providers will see the texts.
+
+        Raises:
+            Overloaded: it cannot be looked for now. What has leaked cannot be taken back, so no policy allows it.
+        """
+        stance = self.stance(stage, tenant=tenant, key=key)
+        if not stance.personal or not (hiding or stance.speaks):
+            return NOTHING
+        parts = pieces(texts)
+        return hide(texts, self._find(parts, stage, tenant, key), stance.personal, hiding=hiding)
+
+    def find(self, text: str, stage: Stage, *, tenant: str, key: str) -> Sequence[Finding]:
+        """
+        Raises:
+            Overloaded: as `hide`.
+        """
+        return self._find([[text]], stage, tenant, key)[0][0]
+
+    def _find(self, parts: list[list[str]], stage: Stage, tenant: str, key: str) -> list[list[Sequence[Finding]]]:
+        if self._short(value for of_text in parts for value in of_text):
+            guard = self.rules.current.guard
+            return found_in(parts, lambda value: guard.personal(value, stage, tenant=tenant, key=key))
+        flat = [value for of_text in parts for value in of_text]
+        try:
+            rows = iter(self._ask("personal", stage, tenant, key, flat))
+        except GuardFailed as error:
+            log.warning("guard_failed", why=str(error), policy="closed")
+            metrics.guard_failed(str(error))
+            raise _unchecked() from error
+        return [[load_findings(next(rows)) for _ in of_text] for of_text in parts]
+
+    def _short(self, values: Iterable[str]) -> bool:
+        return sum(map(len, values)) <= self._limits.inline_chars
+
+    def _ask(self, kind: str, stage: Stage, tenant: str, key: str, texts: Sequence[Text] | Sequence[str]) -> Any:
+        process = min(self.processes, key=lambda each: each.waiting)
+        return process.ask(kind, stage, tenant, key, texts)
+
+    def state(self) -> Mapping[str, Any]:
+        """What /settings shows."""
+        rules = self.rules
+        return {
+            "file": Path(rules.path).name,
+            "since": int(rules.since_unix_s),
+            "loads": rules.loads,
+            "refused": rules.refused,
+            "policy": rules.current.policy.model_dump(mode="json"),
+        }
+
+
+def _unchecked() -> errors.Overloaded:
+    return errors.Overloaded(
+        "The request could not be checked against the content policy in time.",
+        code="guard_unavailable",
+        retry_after_s=2,
+    )

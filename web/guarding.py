@@ -1,0 +1,136 @@
+"""A request between its parsing and its job: judged, and stripped of what its providers may not see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from guardrails.hiding import Hidden
+from guardrails.judging import FINE, Judgement
+from guardrails.texts import Text, replaced, texts_of
+from guardrails.verdicts import Action, Stage
+from mesh import errors
+from mesh.job import Target
+from routing import audit
+from routing.audit import Record
+from web import metrics
+from web.auth import Caller
+from web.door import Door
+from web.restoring import UNMASKED, Masked
+
+_SAID = frozenset((Action.LOG, Action.WARN))
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """A request that may be routed."""
+
+    texts: Sequence[Text] = ()
+    judgement: Judgement = FINE
+
+    @property
+    def private(self) -> bool:
+        return self.judgement.verdict.private
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A request that may be stored."""
+
+    body: dict[str, Any]
+    masked: Masked = UNMASKED
+    noted: str = ""  # what the caller is warned of: "warn; VIOLENCE"
+    records: tuple[Record, ...] = ()
+
+
+def clear(door: Door, caller: Caller, body: Mapping[str, Any], job_id: str) -> Cleared:
+    """Judge a request.
+
+    Raises:
+        ContentBlocked: it is refused; `param` names the text and the message its category, never what it says.
+        Overloaded: it could not be judged.
+    """
+    who = {"tenant": caller.tenant, "key": caller.key_id}
+    if door.guardian.stance(Stage.REQUEST, **who).idle:
+        return Cleared()
+    texts = texts_of(body)
+    judgement = door.guardian.judge(texts, Stage.REQUEST, **who)
+    verdict = judgement.verdict
+    if verdict.action is Action.BLOCK:
+        raise _blocked(door, caller, job_id, verdict.category, judgement.place, verdict.flagged)
+    return Cleared(texts, judgement)
+
+
+def strip(
+    door: Door, caller: Caller, body: dict[str, Any], cleared: Cleared, targets: Sequence[Target], job_id: str
+) -> Guarded:
+    """Hide personal data from a route of which any target is not private, and note what is to be told.
+
+    Raises:
+        ContentBlocked: it holds personal data that must not be sent at all.
+        Overloaded: it could not be looked through.
+    """
+    if not cleared.texts:
+        return Guarded(body)
+    providers = door.config.providers
+    hidden = door.guardian.hide(
+        cleared.texts,
+        Stage.REQUEST,
+        tenant=caller.tenant,
+        key=caller.key_id,
+        hiding=door.guardian.masks_for_all or any(not providers[target.provider].private for target in targets),
+    )
+    if hidden.seen and hidden.seen[0].action is Action.BLOCK:
+        first = hidden.seen[0]
+        raise _blocked(door, caller, job_id, first.kind, first.place, [each.kind for each in hidden.seen])
+    said = _said(cleared.judgement, hidden)
+    return Guarded(
+        replaced(body, hidden.texts) if hidden.texts else body,
+        Masked(hidden.values, _wants_json(body)) if hidden.values else UNMASKED,
+        ", ".join(f"{action}; {category}" for action, category, _ in said if action is Action.WARN),
+        tuple(_record(caller, job_id, action, category, flagged) for action, category, flagged in said),
+    )
+
+
+def note(door: Door, records: Sequence[Record]) -> None:
+    """Write down what was seen in a request that became a job."""
+    for record in records:
+        metrics.guarded(record.what, record.category, record.action)
+        door.pipe.do(audit.written(record))
+
+
+def _said(judgement: Judgement, hidden: Hidden) -> list[tuple[Action, str, Sequence[str]]]:
+    """What is not silent: action, kind, and all that was flagged beside it."""
+    verdict = judgement.verdict
+    said: list[tuple[Action, str, Sequence[str]]] = []
+    if verdict.action in _SAID:
+        said.append((verdict.action, verdict.category, verdict.flagged))
+    said += [(seen.action, seen.kind, (seen.kind,)) for seen in hidden.seen if seen.action in _SAID]
+    return said
+
+
+def _blocked(
+    door: Door, caller: Caller, job_id: str, category: str, place: str, flagged: Sequence[str]
+) -> errors.ContentBlocked:
+    note(door, [_record(caller, job_id, Action.BLOCK, category, flagged)])
+    return errors.ContentBlocked(
+        f"The request was refused by the gateway's content policy ({category}).", param=place or None
+    )
+
+
+def _record(caller: Caller, job_id: str, action: Action, category: str, flagged: Sequence[str]) -> Record:
+    return Record(
+        what="guard.request",
+        tenant=caller.tenant,
+        key=caller.key_id,
+        job=job_id,
+        category=category,
+        action=action.value,
+        flagged=",".join(flagged),
+    )
+
+
+def _wants_json(body: Mapping[str, Any]) -> bool:
+    form = body.get("response_format")
+    return isinstance(form, dict) and form.get("type") in ("json_object", "json_schema")
