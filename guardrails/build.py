@@ -8,4 +8,4 @@ from guardrails.policy import Policy
 
 
 def build(policy: Policy) -> Guard:
-    return Guard(policy, PersonalData(frozenset(("EMAIL", "SSN"))))
+    return Guard(policy, PersonalData())

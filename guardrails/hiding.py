@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from guardrails.masking import Masker
+from guardrails.masking import Masker, Strategy, restore
 from guardrails.texts import Text, is_json
 from guardrails.verdicts import Action, Finding
 
@@ -26,7 +26,7 @@ class Rule(Protocol):
     def action(self) -> Action: ...
 
     @property
-    def strategy(self) -> str: ...
+    def strategy(self) -> Strategy: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,26 +79,38 @@ def hide(
     gravest = tuple(sorted(seen.values(), key=lambda each: -each.action.weight))
     if not strategies:
         return Hidden(seen=gravest)
-    masker = Masker([text.value for text in texts])
-    new = {}
+    masker, new = Masker(), {}
     for text, of_text in zip(texts, found, strict=True):
         # Without a finding too: what looks like a placeholder is hidden as well.
-        if "<" in text.value or any(finding.kind in strategies for of_piece in of_text for finding in of_piece):
+        if may_hold(text.value) or any(finding.kind in strategies for of_piece in of_text for finding in of_piece):
             masked = _masked(text, of_text, masker, strategies)
             if masked != text.value:
                 new[text.place] = masked
-    return Hidden(new, dict(masker.values), gravest)
+    if "placeholder" in strategies.values():
+        return Hidden(new, dict(masker.values), gravest)
+    # Nobody will restore anything, so what only looks like a placeholder is put back at once.
+    shown = {text.place: restore(new[text.place], masker.values) for text in texts if text.place in new}
+    return Hidden(
+        {text.place: shown[text.place] for text in texts if shown.get(text.place) not in (None, text.value)},
+        {},
+        gravest,
+    )
 
 
-def _strategy(rule: Rule, *, for_good: bool) -> str:
+def may_hold(text: str) -> bool:
+    """Whether something that looks like a placeholder may stand in a text."""
+    return "<" in text or "&lt" in text
+
+
+def _strategy(rule: Rule, *, for_good: bool) -> Strategy:
     return "full" if rule.strategy == "placeholder" and (for_good or rule.action is Action.REDACT) else rule.strategy
 
 
-def _masked(text: Text, found: Sequence[Sequence[Finding]], masker: Masker, strategies: Mapping[str, str]) -> str:
+def _masked(text: Text, found: Sequence[Sequence[Finding]], masker: Masker, strategies: Mapping[str, Strategy]) -> str:
     changed = {}
     for (path, value), findings in zip(_leaves(text), found, strict=True):
         hidden = [finding for finding in findings if finding.kind in strategies]
-        masked = masker.mask(value, hidden, strategies) if hidden or "<" in value else value
+        masked = masker.mask(value, hidden, strategies) if hidden or may_hold(value) else value
         if masked != value:
             changed[path] = masked
     if not changed:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from guardrails.build import build
 from guardrails.guard import Guard
-from guardrails.policy import Level, Policy, parse_policy
+from guardrails.policy import Level, Policy, Strategy, parse_policy
 from guardrails.verdicts import Action, Stage
 
 _HIDING = (Action.MASK, Action.REDACT)
@@ -18,7 +18,7 @@ class Treatment:
     """What is done about one kind of personal data."""
 
     action: Action
-    strategy: str
+    strategy: Strategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +66,11 @@ class Rulebook:
 
     @property
     def masks(self) -> str:
-        """A kind of personal data that is masked in some request; empty where none is."""
+        """A kind of personal data that is masked in some request and restored; empty where none is."""
         for level in _levels(self.policy):
             for rules in (level, level.stages.get(Stage.REQUEST)):
                 for kind, rule in (rules.pii if rules is not None else {}).items():
-                    if rule.on and rule.does is Action.MASK:
+                    if rule.on and rule.does is Action.MASK and rule.strategy in (None, "placeholder"):
                         return kind
         return ""
 
