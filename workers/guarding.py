@@ -8,6 +8,8 @@ instead. What is not text (a role, the head of a tool call, the reason why it en
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +19,7 @@ from guardrails.judging import FINE, Judgement, judge
 from guardrails.masking import HoldBack
 from guardrails.rulebook import Rulebook
 from guardrails.texts import Text, answer_replaced, answer_texts
-from guardrails.verdicts import Action, Stage
+from guardrails.verdicts import Action, Finding, Stage
 from mesh.job import Claim
 from mesh.settings import GuardLimits
 from routing.audit import Record
@@ -71,20 +73,18 @@ class Watch:
             self._said.setdefault((verdict.action, verdict.category), verdict.flagged)
         return judgement
 
-    async def hide(self, values: Sequence[str], *, tail: int = 0) -> Hidden:
+    async def hide(self, values: Sequence[str], before: Sequence[str] = (), *, tail: int = 0) -> Hidden:
         """What may be seen of these texts by the rules for personal data.
 
+        before: what stood directly before each and was shown.
         tail: so many characters at the end of each wait for more, because they may be the beginning of some.
         """
         rules = self._stance.personal
         if not rules:
             return Hidden(list(values), [""] * len(values))
         found, rests = [], []
-        for value in values:
-            if len(value) > _LONG_CHARS:
-                findings = await asyncio.to_thread(self._guard.personal, value, Stage.RESPONSE, **self._who)
-            else:
-                findings = self._guard.personal(value, Stage.RESPONSE, **self._who)
+        for value, ahead in itertools.zip_longest(values, before, fillvalue=""):
+            findings = await self._personal(ahead + value, len(ahead))
             cut = max(0, len(value) - tail)
             cut = min([cut, *(each.start for each in findings if each.start < cut < each.end)])
             found.append([[each for each in findings if each.end <= cut]])
@@ -103,6 +103,18 @@ class Watch:
             changed=bool(hidden.texts),
             blocked=bool(hidden.seen) and hidden.seen[0].action is Action.BLOCK,
         )
+
+    async def _personal(self, text: str, shown: int) -> list[Finding]:
+        """What is in a text behind its first characters, which were shown, at offsets from there."""
+        if len(text) > _LONG_CHARS:
+            found = await asyncio.to_thread(self._guard.personal, text, Stage.RESPONSE, **self._who)
+        else:
+            found = self._guard.personal(text, Stage.RESPONSE, **self._who)
+        return [
+            dataclasses.replace(each, start=max(0, each.start - shown), end=each.end - shown)
+            for each in found
+            if each.end > shown
+        ]
 
     @property
     def noted(self) -> str:
@@ -182,7 +194,7 @@ class Gate:
         self._count = choices
         self._choices: dict[int, _Choice] = {}
         self._head: Chunk = {}
-        self._since = 0.0  # when the oldest of what waits came
+        self._fed = 0
         self._turn = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._broke: BaseException | None = None
@@ -197,10 +209,15 @@ class Gate:
             and any(choice.cut for choice in choices)
         )
 
+    @property
+    def _waits(self) -> bool:
+        return any(state.waiting and not state.ended for state in self._choices.values())
+
     async def feed(self, chunk: Chunk) -> None:
         async with self._turn:
             if self._broke is not None:
                 raise self._broke
+            self._fed += 1
             if not self._head:
                 self._head = {name: value for name, value in chunk.items() if name not in ("choices", "usage")}
             rest = []
@@ -226,8 +243,8 @@ class Gate:
 
     async def end(self) -> None:
         """Publish what still waits: no more will come."""
-        self.stop()
-        async with self._turn:
+        async with self._turn:  # which the timer gives back only when what it took has been published
+            self.stop()
             if self._broke is not None:
                 raise self._broke
             await self._release_all()
@@ -243,19 +260,24 @@ class Gate:
                 await self._release(state, last=True)
 
     def _arm(self) -> None:
-        if self._watch.watches and self._task is None and any(state.waiting for state in self._choices.values()):
+        if self._watch.watches and self._task is None and self._waits:
             self._task = asyncio.get_running_loop().create_task(self._in_time())
 
     async def _in_time(self) -> None:
-        await asyncio.sleep(self._watch.limits.delay_ms / 1000)
-        async with self._turn:
-            self._task = None
-            try:
-                for state in self._choices.values():
-                    if state.waiting and not state.ended:
-                        await self._release(state)
-            except Exception as error:  # noqa: BLE001  # told to whoever feeds: nobody waits for this task
-                self._broke = error
+        fed = 0
+        while True:
+            await asyncio.sleep(self._watch.limits.delay_ms / 1000)
+            async with self._turn:
+                try:
+                    for state in self._choices.values():
+                        if state.waiting and not state.ended:
+                            await self._release(state, keep=fed != self._fed)  # but not for one who is silent
+                except Exception as error:  # noqa: BLE001  # told to whoever feeds: nobody waits for this task
+                    self._broke = error
+                fed = self._fed
+                if self._broke is not None or not self._waits:
+                    self._task = None
+                    return
 
     def _take(self, state: _Choice, choice: Mapping[str, Any]) -> Chunk | None:
         """Put the texts of a choice to what waits; what is left of it, where that is anything."""
@@ -299,11 +321,14 @@ class Gate:
     def _wait(self, state: _Choice, voice: _Voice, text: str) -> None:
         state.waiting[voice] = state.waiting.get(voice, "") + text
 
-    async def _release(self, state: _Choice, *, last: bool = False) -> None:
-        """Judge what waits of a choice, and publish it or its refusal."""
+    async def _release(self, state: _Choice, *, last: bool = False, keep: bool = True) -> None:
+        """Judge what waits of a choice, and publish it or its refusal.
+
+        keep: the end of it, where personal data may have begun, unless it is the last.
+        """
         waiting, state.waiting = state.waiting, {}
         if self._watch.watches and waiting:
-            shown = await self._judged(state, waiting, last=last)
+            shown = await self._judged(state, waiting, tail=_TAIL_CHARS if keep and not last else 0)
             if shown is None:
                 state.cut = not last
                 await self._refuse(state)
@@ -326,7 +351,7 @@ class Gate:
             state.held[voice] = HoldBack()
         return state.held[voice].feed(text)
 
-    async def _judged(self, state: _Choice, waiting: Mapping[_Voice, str], *, last: bool) -> dict[_Voice, str] | None:
+    async def _judged(self, state: _Choice, waiting: Mapping[_Voice, str], *, tail: int) -> dict[_Voice, str] | None:
         """What may be seen of what waited; None where that is blocked."""
         overlap = self._watch.limits.overlap_chars
         texts = [
@@ -335,7 +360,8 @@ class Gate:
         judgement = await self._watch.judge(texts)
         if judgement.verdict.action is Action.BLOCK:
             return None
-        hidden = await self._watch.hide(list(waiting.values()), tail=0 if last else _TAIL_CHARS)
+        before = [state.before.get(voice, "") for voice in waiting]
+        hidden = await self._watch.hide(list(waiting.values()), before, tail=tail)
         if hidden.blocked:
             return None
         if hidden.changed:

@@ -192,7 +192,8 @@ class Attempt:
                 if not chunk["choices"] and chunk.get("usage"):
                     self._usage = chunk["usage"]
                 if gate is None:
-                    await self._publish(chunk)
+                    self._assembly.feed(chunk)
+                    await self._publisher.add(delta(orjson.dumps(chunk)))
                     continue
                 await self._pass(gate, chunk)
                 if gate.closed:
