@@ -67,8 +67,17 @@ def _personal(guard: Guard, stage: Stage, tenant: str, key: str, texts: list[Any
     return [dump_findings(guard.personal(text, stage, tenant=tenant, key=key)) for text in texts]
 
 
+def _check(guard: Guard, stage: Stage, tenant: str, key: str, texts: list[Any]) -> Any:
+    """Each text by itself; one with the role of a tool is not trusted."""
+    return [
+        dump_judgement(Judgement(guard.check(value, stage, tenant=tenant, key=key, untrusted=role == "tool"), place))
+        for value, role, place in texts
+    ]
+
+
 _QUESTIONS: Mapping[str, Callable[[Guard, Stage, str, str, list[Any]], Any]] = {
     "judge": _judge,
+    "check": _check,
     "personal": _personal,
 }
 

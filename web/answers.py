@@ -287,6 +287,49 @@ class ModelList(BaseModel):
     data: list[Model]
 
 
+class GuardSays(BaseModel):
+    """Of one text, by the gateway's own names."""
+
+    flagged: list[str]
+    scores: dict[str, float]
+    action: str
+    category: str | None = Field(description="The one that decides.")
+
+
+class Moderation(BaseModel):
+    flagged: bool
+    categories: dict[str, bool] = Field(description="By OpenAI's names.")
+    category_scores: dict[str, float]
+    category_applied_input_types: dict[str, list[Literal["text", "image"]]]
+    gateway: GuardSays
+
+
+class ModerationAnswer(BaseModel):
+    id: str
+    model: str
+    results: list[Moderation] = Field(description="One a text; the parts of a message are one.")
+
+
+class GuardFinding(BaseModel):
+    kind: str = Field(description="A category, or a type of personal data.")
+    start: int = Field(description="In code points, from 0.")
+    end: int = Field(description="The first that is no longer part of it.")
+    score: float
+    detector: str
+
+
+class GuardCheck(BaseModel):
+    object: Literal["guard.check"]
+    stage: Literal["request", "response"]
+    action: Literal["allow", "log", "warn", "mask", "redact", "block"]
+    category: str | None = Field(description="The kind that decides.")
+    private: bool = Field(description="Only private providers may see it.")
+    scores: dict[str, float]
+    flagged: list[str]
+    findings: list[GuardFinding]
+    masked: str = Field(description="The text as a provider would see it that is not private.")
+
+
 class TimelineStep(BaseModel):
     state: str = Field(description="A state of the job, or `answering` when its first word has come.")
     at_ms: int = Field(description="Unix time in milliseconds.")

@@ -14,7 +14,7 @@ from guardrails.judging import FINE, Judgement, judge
 from guardrails.rulebook import Rulebook, Stance
 from guardrails.serving import load_findings, load_judgement
 from guardrails.texts import Text
-from guardrails.verdicts import Finding, Stage
+from guardrails.verdicts import Finding, Stage, Verdict
 from guardrails.watched import watched
 from mesh import errors
 from mesh.errors import ConfigError
@@ -92,6 +92,24 @@ class Guardian:
             metrics.guard_failed(str(error))
             if rules.policy.fail == "open":
                 return FINE
+            raise _unchecked() from error
+
+    def check(self, texts: Sequence[Text], stage: Stage, *, tenant: str, key: str) -> list[Verdict]:
+        """The verdict on each text by itself; one with the role of a tool is not trusted.
+
+        Raises:
+            Overloaded: there is none now.
+        """
+        if self._short(text.value for text in texts):
+            guard = self.rules.current.guard
+            return [
+                guard.check(text.value, stage, tenant=tenant, key=key, untrusted=text.role == "tool") for text in texts
+            ]
+        try:
+            return [load_judgement(row).verdict for row in self._ask("check", stage, tenant, key, texts)]
+        except GuardFailed as error:
+            log.warning("guard_failed", why=str(error), policy="closed")
+            metrics.guard_failed(str(error))
             raise _unchecked() from error
 
     def hide(self, texts: Sequence[Text], stage: Stage, *, tenant: str, key: str, hiding: bool = True) -> Hidden:

@@ -15,6 +15,7 @@ from web.operations import ACCEPTED_JOB, OPERATIONS, JsonSchema, Operation, Para
 REF = "#/components/schemas/{model}"
 TAGS = {
     "Models at work": "What OpenAI's clients call.",
+    "Guarding": "What the guard says of a text.",
     "Models": "What can be asked.",
     "Jobs": "Requests that outlive their connection: submit, watch, resume, cancel.",
     "Operation": "For who runs the gateway.",

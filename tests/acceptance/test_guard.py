@@ -301,6 +301,52 @@ def test_long_requests_are_judged_beside_the_door(gateway: Guarded) -> None:
     assert error is not None and error["code"] == "content_policy_violation" and error["param"] == "messages[0].content"
 
 
+def test_moderations_are_read_strictly_by_openais_client(gateway: Guarded) -> None:
+    client = gateway.client(_strict_response_validation=True)
+    harmless, harmful = client.moderations.create(
+        input=["Hello", f"No {BLOCKED}"], model="omni-moderation-latest"
+    ).results
+    assert not harmless.flagged and not any(harmless.categories.model_dump().values())
+    assert harmful.flagged and harmful.categories.violence and harmful.category_scores.violence > 0.5
+    assert harmful.to_dict()["gateway"]["category"] == "VIOLENCE"  # type: ignore[index]
+    parts: Any = [{"type": "text", "text": BLOCKED}, {"type": "image_url", "image_url": {"url": "https://a.example/b"}}]
+    assert [result.flagged for result in client.moderations.create(input=parts).results] == [True]
+    long = client.moderations.create(input=["lorem ipsum " * 500, BLOCKED]).results
+    assert [result.flagged for result in long] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "param"),
+    [
+        pytest.param("/v1/moderations", {}, "input", id="no input"),
+        pytest.param("/v1/moderations", {"input": ""}, "input", id="an empty input"),
+        pytest.param("/v1/moderations", {"input": [1]}, "input[0]", id="tokens"),
+        pytest.param("/v1/moderations", {"input": "a", "inputs": "b"}, "inputs", id="an unknown parameter"),
+        pytest.param("/v1/guard/check", {"text": 1}, "text", id="no text"),
+        pytest.param("/v1/guard/check", {"text": "a", "stage": "both"}, "stage", id="no stage"),
+    ],
+)
+def test_a_question_that_is_none_is_refused(gateway: Guarded, path: str, body: dict[str, Any], param: str) -> None:
+    with gateway.http() as http, gateway.http("") as nobody:
+        assert refused(http.post(path, json=body), 400)["param"] == param
+        refused(nobody.post(path, json=body), 401)
+
+
+def test_a_dry_run_shows_what_would_be_done_and_where(gateway: Guarded) -> None:
+    text = f"a {WARNED} for {EMAIL}, {SSN}"
+    with gateway.http() as http:
+        said = asked(http.post("/v1/guard/check", json={"text": text}))
+        answer = asked(http.post("/v1/guard/check", json={"text": text, "stage": "response"}))
+        harmless = asked(http.post("/v1/guard/check", json={"text": "Hello"}))
+    assert (said["action"], said["category"]) == ("redact", "SSN")
+    found = {finding["kind"]: text[finding["start"] : finding["end"]] for finding in said["findings"]}
+    assert found == {"WEAPONS": WARNED, "EMAIL": EMAIL, "SSN": SSN}
+    assert said["masked"] == f"a {WARNED} for <EMAIL_1>, [SSN]" and set(said["flagged"]) == set(found)
+    assert answer["masked"] == f"a {WARNED} for {EMAIL}, [SSN]"
+    assert (harmless["action"], harmless["category"], harmless["masked"]) == ("allow", None, "Hello")
+    assert harmless["findings"] == [] and harmless["flagged"] == []
+
+
 def test_an_edit_holds_within_two_seconds_and_a_bad_one_is_refused(gateway: Guarded) -> None:
     model, part = gateway.model()
     part.reply = type(part.reply)("a mumblecrust of words")

@@ -6,17 +6,31 @@
 
 from web.requests.documents import read_object
 from web.requests.gateway_fields import GatewayFields, headers_in
-from web.requests.parsing import CHAT, COMPLETIONS, EMBEDDINGS, JOBS, Parsed, check, parse
+from web.requests.parsing import (
+    CHAT,
+    CHECK,
+    COMPLETIONS,
+    EMBEDDINGS,
+    JOBS,
+    MODERATIONS,
+    Parsed,
+    check,
+    parse,
+    read_aside,
+)
 
 __all__ = [
     "CHAT",
+    "CHECK",
     "COMPLETIONS",
     "EMBEDDINGS",
     "JOBS",
+    "MODERATIONS",
     "GatewayFields",
     "Parsed",
     "check",
     "headers_in",
     "parse",
+    "read_aside",
     "read_object",
 ]
