@@ -171,7 +171,7 @@ class _Choice:
 
     index: int
     ended: bool = False  # nothing more of it is published
-    cut: bool = False  # it was refused before its provider had ended it
+    cut: bool = False  # it was refused, and its provider has not ended it
     waiting: dict[_Voice, str] = field(default_factory=dict)  # not yet judged, in the order in which it came
     before: dict[_Voice, str] = field(default_factory=dict)  # the end of what was judged
     held: dict[_Voice, HoldBack] = field(default_factory=dict)
@@ -226,6 +226,7 @@ class Gate:
                 if state is None:
                     state = self._choices[choice.get("index", 0)] = _Choice(choice.get("index", 0))
                 if state.ended:
+                    state.cut = state.cut and not choice.get("finish_reason")
                     continue
                 left = self._take(state, choice)
                 if left is not None:

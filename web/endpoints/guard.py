@@ -104,18 +104,16 @@ def _inputs(given: Any) -> list[str]:
 
 
 def _moderation(verdict: Verdict) -> dict[str, Any]:
-    scores = {
-        name: max([verdict.scores.get(each, 0.0) for each in ours], default=0.0) for name, ours in CATEGORIES.items()
-    }
+    scores, flagged = verdict.scores, verdict.flagged
     return {
-        "flagged": bool(verdict.flagged),
-        "categories": {name: any(each in verdict.flagged for each in ours) for name, ours in CATEGORIES.items()},
+        "flagged": bool(flagged),
+        "categories": {name: any(each in flagged for each in ours) for name, ours in CATEGORIES.items()},
         "category_scores": {
             name: max([scores.get(each, 0.0) for each in ours], default=0.0) for name, ours in CATEGORIES.items()
         },
         "category_applied_input_types": {name: ["text"] for name in CATEGORIES},
         "gateway": {
-            "flagged": list(verdict.flagged),
+            "flagged": list(flagged),
             "scores": dict(scores),
             "action": verdict.action,
             "category": verdict.category or None,
