@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from guardrails.health import HealthWords
 from guardrails.personal import PersonalData
 from guardrails.policy import Policy
 from guardrails.texts import Text
@@ -14,6 +15,7 @@ class Guard:
     def __init__(self, policy: Policy, personal: PersonalData) -> None:
         self.policy = policy
         self._personal = personal
+        self._health = HealthWords()
 
     def check(self, text: str, stage: Stage, *, tenant: str, key: str, untrusted: bool) -> Verdict:
         """The verdict on one text."""
@@ -27,7 +29,12 @@ class Guard:
                     findings.append(Finding(name, at, at + len(word), detector="keywords"))
                     if rule.does.weight > worst.weight:
                         worst, category = rule.does, name
-        private = self.policy.phi.force_private and "medical record" in folded
+        for found in self.personal(text, stage, tenant=tenant, key=key):
+            findings.append(found)
+            action = self.policy.resolved(stage, tenant=tenant, key=key).pii[found.kind].does
+            if action.weight > worst.weight:
+                worst, category = action, found.kind
+        private = self.policy.phi.force_private and self._health.tell_of(text, self._personal.find(text))
         if not findings and not private:
             return ALLOWED
         names = tuple(dict.fromkeys(found.kind for found in findings))

@@ -6,15 +6,17 @@ caller meant and not its escaped form.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import orjson
 
+from guardrails.guard import Guard
 from guardrails.masking import Masker, Strategy, restore
+from guardrails.policy import PERSONAL
 from guardrails.texts import Text, is_json
-from guardrails.verdicts import Action, Finding
+from guardrails.verdicts import Action, Finding, Stage
 
 HIDING = frozenset((Action.MASK, Action.REDACT))
 
@@ -48,21 +50,37 @@ class Hidden:
 NOTHING = Hidden()
 
 
-def pieces(texts: Iterable[Text]) -> list[list[str]]:
-    """What personal data is looked for in: for each text itself, or the strings of its JSON."""
-    return [[value for _, value in _leaves(text)] for text in texts]
+Found = Sequence[Sequence[Sequence[Finding]]]  # of each text, of each string in it
+
+
+def look(
+    guard: Guard, texts: Iterable[Text], stage: Stage, *, tenant: str, key: str, judged: bool
+) -> list[list[Sequence[Finding]]]:
+    """The personal data of texts: of each text itself, or of the strings of its JSON.
+
+    judged: the guard has judged them a moment ago, and remembers what it saw.
+    """
+    found: list[list[Sequence[Finding]]] = []
+    for text in texts:
+        leaves = _leaves(text)
+        if judged and leaves[0][0] == ():
+            verdict = guard.check(text.value, stage, tenant=tenant, key=key, untrusted=text.role == "tool")
+            found.append([[each for each in verdict.findings if each.kind in PERSONAL]])
+        else:
+            found.append([guard.personal(value, stage, tenant=tenant, key=key) for _, value in leaves])
+    return found
 
 
 def hide(
     texts: Sequence[Text],
-    found: Sequence[Sequence[Sequence[Finding]]],
+    found: Found,
     rules: Mapping[str, Rule],
     *,
     hiding: bool = True,
     for_good: bool = False,
 ) -> Hidden:
     """
-    found: the findings of each of these texts' `pieces`.
+    found: as `look` has found it.
     hiding: False names what was seen and leaves every text as it is.
     for_good: nobody will restore a placeholder.
     """
@@ -130,8 +148,8 @@ def _leaves(text: Text) -> list[tuple[_Path, str]]:
             parsed = orjson.loads(text.value)
         except orjson.JSONDecodeError:
             parsed = None
-        if isinstance(parsed, dict | list):
-            return list(_strings((), parsed))
+        if isinstance(parsed, dict | list) and (found := list(_strings((), parsed))):
+            return found
     return [((), text.value)]
 
 
@@ -152,10 +170,3 @@ def _with(value: Any, path: _Path, changed: Mapping[_Path, str]) -> Any:
     if isinstance(value, list):
         return [_with(inner, (*path, index), changed) for index, inner in enumerate(value)]
     return changed.get(path, value)
-
-
-Find = Callable[[str], Sequence[Finding]]
-
-
-def found_in(parts: Iterable[Iterable[str]], find: Find) -> list[list[Sequence[Finding]]]:
-    return [[find(value) for value in of_text] for of_text in parts]

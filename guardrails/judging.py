@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from guardrails.guard import Guard
+from guardrails.policy import PERSONAL
+from guardrails.rulebook import Stance
 from guardrails.texts import Text
 from guardrails.verdicts import ALLOWED, Action, Stage, Verdict
 
@@ -16,6 +18,7 @@ class Judgement:
     place: str = ""  # of the text that was blocked; empty where all of them together were
 
 
+_TOLD = (Action.LOG, Action.WARN)
 FINE = Judgement(ALLOWED)
 
 
@@ -28,3 +31,13 @@ def judge(guard: Guard, texts: Sequence[Text], stage: Stage, *, tenant: str, key
         if verdict.category in alone.flagged:
             return Judgement(verdict, text.place)
     return Judgement(verdict)
+
+
+def told(verdict: Verdict, stance: Stance) -> list[tuple[Action, str]]:
+    """What is to be logged or warned of, by kind. Personal data is another matter: see hiding.py."""
+    said = []
+    for kind in verdict.flagged:
+        action = verdict.action if kind == verdict.category else stance.actions.get(kind, Action.ALLOW)
+        if kind not in PERSONAL and action in _TOLD:
+            said.append((action, kind))
+    return said

@@ -26,6 +26,7 @@ class Stance:
     """What is looked for at one stage, for one tenant and key."""
 
     judges: bool  # whether texts are judged at all
+    actions: Mapping[str, Action]  # what is done, by category
     personal: Mapping[str, Treatment]  # what is done, by kind, about personal data that is to be looked for
 
     @property
@@ -53,16 +54,19 @@ class Rulebook:
     def _stance(self, stage: Stage, tenant: str, key: str) -> Stance:
         policy = self.policy
         rules = policy.resolved(stage, tenant=tenant, key=key)
-        content = any(rule.on and rule.does is not Action.ALLOW for rule in rules.categories.values())
         requested = stage is Stage.REQUEST
-        jailbreak = requested and rules.jailbreak.on and rules.jailbreak.does is not Action.ALLOW
+        actions = {name: rule.does for name, rule in rules.categories.items() if rule.on}
+        if requested and rules.jailbreak.on:  # it counts as this category
+            weakest = actions.get("PROMPT_INJECTION", Action.ALLOW)
+            actions["PROMPT_INJECTION"] = max(weakest, rules.jailbreak.does, key=lambda action: action.weight)
+        judges = any(action is not Action.ALLOW for action in actions.values())
         asked = set(rules.pii) if requested else set(_masked_in_answers(policy, tenant, key))
         personal = {
             kind: Treatment(rule.does, rule.strategy or "placeholder")
             for kind, rule in rules.pii.items()
             if rule.on and rule.does is not Action.ALLOW and (kind in asked or rule.does is not Action.MASK)
         }
-        return Stance(content or jailbreak or (requested and policy.phi.force_private), personal)
+        return Stance(judges or (requested and policy.phi.force_private), actions, personal)
 
     @property
     def masks(self) -> str:

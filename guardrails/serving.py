@@ -18,6 +18,7 @@ import orjson
 
 from guardrails.build import build
 from guardrails.guard import Guard
+from guardrails.hiding import look
 from guardrails.judging import Judgement, judge
 from guardrails.policy import parse_policy
 from guardrails.texts import Text
@@ -64,7 +65,8 @@ def _judge(guard: Guard, stage: Stage, tenant: str, key: str, texts: list[Any]) 
 
 
 def _personal(guard: Guard, stage: Stage, tenant: str, key: str, texts: list[Any]) -> Any:
-    return [dump_findings(guard.personal(text, stage, tenant=tenant, key=key)) for text in texts]
+    found = look(guard, [Text(*row) for row in texts], stage, tenant=tenant, key=key, judged=True)
+    return [[dump_findings(findings) for findings in of_text] for of_text in found]
 
 
 def _check(guard: Guard, stage: Stage, tenant: str, key: str, texts: list[Any]) -> Any:

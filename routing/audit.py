@@ -19,7 +19,6 @@ class Record:
     job: str
     category: str
     action: str
-    flagged: str = ""  # all kinds that were seen, separated by commas
     id: str = field(default_factory=lambda: secrets.token_hex(8))  # the same where a row was written twice
 
 

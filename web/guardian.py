@@ -9,12 +9,12 @@ from typing import Any
 import gevent
 import structlog
 
-from guardrails.hiding import NOTHING, Hidden, found_in, hide, pieces
+from guardrails.hiding import NOTHING, Found, Hidden, hide, look
 from guardrails.judging import FINE, Judgement, judge
 from guardrails.rulebook import Rulebook, Stance
 from guardrails.serving import load_findings, load_judgement
 from guardrails.texts import Text
-from guardrails.verdicts import Finding, Stage, Verdict
+from guardrails.verdicts import Stage, Verdict
 from guardrails.watched import watched
 from mesh import errors
 from mesh.errors import ConfigError
@@ -83,7 +83,7 @@ class Guardian:
         rules = self.rules.current
         if not rules.stance(stage, tenant=tenant, key=key).judges:
             return FINE
-        if self._short(text.value for text in texts):
+        if self._short(texts):
             return judge(rules.guard, texts, stage, tenant=tenant, key=key)
         try:
             return load_judgement(self._ask("judge", stage, tenant, key, texts))
@@ -100,7 +100,7 @@ class Guardian:
         Raises:
             Overloaded: there is none now.
         """
-        if self._short(text.value for text in texts):
+        if self._short(texts):
             guard = self.rules.current.guard
             return [
                 guard.check(text.value, stage, tenant=tenant, key=key, untrusted=text.role == "tool") for text in texts
@@ -123,33 +123,29 @@ class Guardian:
         stance = self.stance(stage, tenant=tenant, key=key)
         if not stance.personal or not (hiding or stance.speaks):
             return NOTHING
-        parts = pieces(texts)
-        return hide(texts, self._find(parts, stage, tenant, key), stance.personal, hiding=hiding)
+        return hide(texts, self.look(texts, stage, tenant=tenant, key=key), stance.personal, hiding=hiding)
 
-    def find(self, text: str, stage: Stage, *, tenant: str, key: str) -> Sequence[Finding]:
+    def look(self, texts: Sequence[Text], stage: Stage, *, tenant: str, key: str) -> Found:
         """
         Raises:
             Overloaded: as `hide`.
         """
-        return self._find([[text]], stage, tenant, key)[0][0]
-
-    def _find(self, parts: list[list[str]], stage: Stage, tenant: str, key: str) -> list[list[Sequence[Finding]]]:
-        if self._short(value for of_text in parts for value in of_text):
-            guard = self.rules.current.guard
-            return found_in(parts, lambda value: guard.personal(value, stage, tenant=tenant, key=key))
-        flat = [value for of_text in parts for value in of_text]
+        if self._short(texts):
+            rules = self.rules.current
+            judged = rules.stance(stage, tenant=tenant, key=key).judges
+            return look(rules.guard, texts, stage, tenant=tenant, key=key, judged=judged)
         try:
-            rows = iter(self._ask("personal", stage, tenant, key, flat))
+            rows = self._ask("personal", stage, tenant, key, texts)
         except GuardFailed as error:
             log.warning("guard_failed", why=str(error), policy="closed")
             metrics.guard_failed(str(error))
             raise _unchecked() from error
-        return [[load_findings(next(rows)) for _ in of_text] for of_text in parts]
+        return [[load_findings(findings) for findings in of_text] for of_text in rows]
 
-    def _short(self, values: Iterable[str]) -> bool:
-        return sum(map(len, values)) <= self._limits.inline_chars
+    def _short(self, texts: Iterable[Text]) -> bool:
+        return sum(len(text.value) for text in texts) <= self._limits.inline_chars
 
-    def _ask(self, kind: str, stage: Stage, tenant: str, key: str, texts: Sequence[Text] | Sequence[str]) -> Any:
+    def _ask(self, kind: str, stage: Stage, tenant: str, key: str, texts: Sequence[Text]) -> Any:
         process = min(self.processes, key=lambda each: each.waiting)
         return process.ask(kind, stage, tenant, key, texts)
 

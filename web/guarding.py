@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from guardrails.hiding import Hidden
-from guardrails.judging import FINE, Judgement
+from guardrails.hiding import HIDING
+from guardrails.judging import told
 from guardrails.texts import Text, replaced, texts_of
 from guardrails.verdicts import Action, Stage
 from mesh import errors
@@ -19,19 +19,14 @@ from web.auth import Caller
 from web.door import Door
 from web.restoring import UNMASKED, Masked
 
-_SAID = frozenset((Action.LOG, Action.WARN))
-
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
     """A request that may be routed."""
 
     texts: Sequence[Text] = ()
-    judgement: Judgement = FINE
-
-    @property
-    def private(self) -> bool:
-        return self.judgement.verdict.private
+    told: Sequence[tuple[Action, str]] = ()  # what is to be logged or warned of
+    private: bool = False  # only private providers may see it
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +47,15 @@ def clear(door: Door, caller: Caller, body: Mapping[str, Any], job_id: str) -> C
         Overloaded: it could not be judged.
     """
     who = {"tenant": caller.tenant, "key": caller.key_id}
-    if door.guardian.stance(Stage.REQUEST, **who).idle:
+    stance = door.guardian.stance(Stage.REQUEST, **who)
+    if stance.idle:
         return Cleared()
     texts = texts_of(body)
     judgement = door.guardian.judge(texts, Stage.REQUEST, **who)
     verdict = judgement.verdict
     if verdict.action is Action.BLOCK:
-        raise _blocked(door, caller, job_id, verdict.category, judgement.place, verdict.flagged)
-    return Cleared(texts, judgement)
+        raise _blocked(door, caller, job_id, verdict.category, judgement.place)
+    return Cleared(texts, told(verdict, stance), verdict.private)
 
 
 def strip(
@@ -83,13 +79,13 @@ def strip(
     )
     if hidden.seen and hidden.seen[0].action is Action.BLOCK:
         first = hidden.seen[0]
-        raise _blocked(door, caller, job_id, first.kind, first.place, [each.kind for each in hidden.seen])
-    said = _said(cleared.judgement, hidden)
+        raise _blocked(door, caller, job_id, first.kind, first.place)
+    said = [*cleared.told, *((seen.action, seen.kind) for seen in hidden.seen if seen.action not in HIDING)]
     return Guarded(
         replaced(body, hidden.texts) if hidden.texts else body,
         Masked(hidden.values, _wants_json(body)) if hidden.values else UNMASKED,
-        ", ".join(f"{action}; {category}" for action, category, _ in said if action is Action.WARN),
-        tuple(_record(caller, job_id, action, category, flagged) for action, category, flagged in said),
+        ", ".join(f"{action}; {kind}" for action, kind in said if action is Action.WARN),
+        tuple(_record(caller, job_id, action, kind) for action, kind in said),
     )
 
 
@@ -100,26 +96,14 @@ def note(door: Door, records: Sequence[Record]) -> None:
         door.pipe.do(audit.written(record))
 
 
-def _said(judgement: Judgement, hidden: Hidden) -> list[tuple[Action, str, Sequence[str]]]:
-    """What is not silent: action, kind, and all that was flagged beside it."""
-    verdict = judgement.verdict
-    said: list[tuple[Action, str, Sequence[str]]] = []
-    if verdict.action in _SAID:
-        said.append((verdict.action, verdict.category, verdict.flagged))
-    said += [(seen.action, seen.kind, (seen.kind,)) for seen in hidden.seen if seen.action in _SAID]
-    return said
-
-
-def _blocked(
-    door: Door, caller: Caller, job_id: str, category: str, place: str, flagged: Sequence[str]
-) -> errors.ContentBlocked:
-    note(door, [_record(caller, job_id, Action.BLOCK, category, flagged)])
+def _blocked(door: Door, caller: Caller, job_id: str, category: str, place: str) -> errors.ContentBlocked:
+    note(door, [_record(caller, job_id, Action.BLOCK, category)])
     return errors.ContentBlocked(
         f"The request was refused by the gateway's content policy ({category}).", param=place or None
     )
 
 
-def _record(caller: Caller, job_id: str, action: Action, category: str, flagged: Sequence[str]) -> Record:
+def _record(caller: Caller, job_id: str, action: Action, category: str) -> Record:
     return Record(
         what="guard.request",
         tenant=caller.tenant,
@@ -127,7 +111,6 @@ def _record(caller: Caller, job_id: str, action: Action, category: str, flagged:
         job=job_id,
         category=category,
         action=action.value,
-        flagged=",".join(flagged),
     )
 
 

@@ -76,7 +76,7 @@ class GuardProcess:
         """Tell the policy anew."""
         self._more.set()
 
-    def ask(self, kind: str, stage: Stage, tenant: str, key: str, texts: Sequence[Text] | Sequence[str]) -> Any:
+    def ask(self, kind: str, stage: Stage, tenant: str, key: str, texts: Sequence[Text]) -> Any:
         """The answer to one of the questions of guardrails/serving.py.
 
         Raises:
@@ -85,8 +85,7 @@ class GuardProcess:
         if len(self._asked) >= self._limits.max_waiting:
             raise GuardFailed("queue_full")
         self._number += 1
-        rows = [row for text in texts for row in (dump_texts([text]) if isinstance(text, Text) else [text])]
-        question = _Question(self._number, frame([self._number, kind, stage, tenant, key, rows]))
+        question = _Question(self._number, frame([self._number, kind, stage, tenant, key, dump_texts(texts)]))
         self._asked[question.number] = question
         self._more.set()
         try:

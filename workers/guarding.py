@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from guardrails.hiding import HIDING, hide
-from guardrails.judging import FINE, Judgement, judge
+from guardrails.judging import FINE, Judgement, judge, told
 from guardrails.masking import HoldBack
 from guardrails.rulebook import Rulebook
 from guardrails.texts import Text, answer_replaced, answer_texts
@@ -26,7 +26,6 @@ from routing.audit import Record
 
 _LONG_CHARS = 4_000  # a text above this is judged in a thread: the loop goes on meanwhile, though more slowly
 _TAIL_CHARS = 80  # at the end of a stream's window, where the rest of an address may be still to come
-_TOLD = frozenset((Action.LOG, Action.WARN))
 _HEARD = frozenset((Action.WARN, Action.BLOCK))  # what the caller is told of
 
 Chunk = dict[str, Any]
@@ -54,7 +53,7 @@ class Watch:
         self._stance = rules.stance(Stage.RESPONSE, **self._who)
         self.watches = not self._stance.idle
         self.holds = claim.spec.masked
-        self._said: dict[tuple[Action, str], tuple[str, ...]] = {}
+        self._said: dict[tuple[Action, str], None] = {}  # in the order in which it was said
 
     @property
     def idle(self) -> bool:
@@ -69,8 +68,9 @@ class Watch:
         else:
             judgement = judge(self._guard, texts, Stage.RESPONSE, **self._who)
         verdict = judgement.verdict
-        if verdict.action in _TOLD or verdict.action is Action.BLOCK:
-            self._said.setdefault((verdict.action, verdict.category), verdict.flagged)
+        if verdict.action is Action.BLOCK:
+            self._said[Action.BLOCK, verdict.category] = None
+        self._said.update(dict.fromkeys(told(verdict, self._stance)))
         return judgement
 
     async def hide(self, values: Sequence[str], before: Sequence[str] = (), *, tail: int = 0) -> Hidden:
@@ -96,7 +96,7 @@ class Watch:
         hidden = hide(texts, found, rules, for_good=True)
         for seen in hidden.seen:
             if seen.action not in HIDING:
-                self._said.setdefault((seen.action, seen.kind), (seen.kind,))
+                self._said[seen.action, seen.kind] = None
         return Hidden(
             [hidden.texts.get(text.place, text.value) for text in texts],
             rests,
@@ -132,9 +132,8 @@ class Watch:
                 job=claim.id,
                 category=category,
                 action=action.value,
-                flagged=",".join(flagged),
             )
-            for (action, category), flagged in self._said.items()
+            for action, category in self._said
         ]
 
 

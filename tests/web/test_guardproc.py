@@ -53,7 +53,7 @@ def test_it_judges_and_finds(asked: Asked) -> None:
     judgement = load_judgement(asked.process.ask("judge", Stage.REQUEST, "t", "k", HELD))
     assert (judgement.verdict.action, judgement.verdict.category) == (Action.BLOCK, "VIOLENCE")
     assert judgement.place == "messages[1].content"
-    (row,) = asked.process.ask("personal", Stage.REQUEST, "t", "k", ["I am jane@example.com"])
+    ((row,),) = asked.process.ask("personal", Stage.REQUEST, "t", "k", [Text("I am jane@example.com", "user", "a")])
     assert [(found.kind, found.start, found.end) for found in load_findings(row)] == [("EMAIL", 5, 21)]
 
 

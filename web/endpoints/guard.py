@@ -61,12 +61,9 @@ def blueprint(door: Door) -> Blueprint:
         text = Text(document["text"], "tool" if document.get("untrusted") else "user", "text")
         verdict = door.guardian.check([text], stage, tenant=who.tenant, key=who.key_id)[0]
         hidden = door.guardian.hide([text], stage, tenant=who.tenant, key=who.key_id)
-        kinds = {seen.kind for seen in hidden.seen}
-        personal = [
-            each
-            for each in door.guardian.find(text.value, stage, tenant=who.tenant, key=who.key_id)
-            if each.kind in kinds
-        ]
+        kinds = [seen.kind for seen in hidden.seen]
+        found = door.guardian.look([text], stage, tenant=who.tenant, key=who.key_id)[0][0]
+        personal = [each for each in found if each.kind in kinds]
         said = [(verdict.action, verdict.category), *((seen.action, seen.kind) for seen in hidden.seen)]
         action, category = max(said, key=lambda each: each[0].weight)
         answer = {
@@ -76,7 +73,7 @@ def blueprint(door: Door) -> Blueprint:
             "category": category or None,
             "private": verdict.private,
             "scores": dict(verdict.scores),
-            "flagged": [*verdict.flagged, *(seen.kind for seen in hidden.seen)],
+            "flagged": list(dict.fromkeys((*verdict.flagged, *kinds))),
             "findings": [
                 {
                     "kind": finding.kind,
