@@ -7,5 +7,5 @@ from guardrails.personal import PersonalData
 from guardrails.policy import Policy
 
 
-def build(policy: Policy) -> Guard:
+def build(policy: Policy, *, sentences: bool = True) -> Guard:
     return Guard(policy, PersonalData())

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from guardrails.build import build
 from guardrails.guard import Guard
 from guardrails.policy import Level, Policy, Strategy, parse_policy
-from guardrails.verdicts import Action, Stage
+from guardrails.verdicts import Action, Stage, Verdict
 
 _HIDING = (Action.MASK, Action.REDACT)
+_DOUBT = (0.18, 0.82)  # the scores within which the sentence model may change a verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +41,11 @@ class Stance:
 
 
 class Rulebook:
+    """The guard in it never asks the sentence model, which costs more than a door or a worker may stop for."""
+
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
-        self.guard: Guard = build(policy)
+        self.guard: Guard = build(policy, sentences=False)
         self._stances: dict[tuple[Stage, str, str], Stance] = {}
 
     def stance(self, stage: Stage, *, tenant: str, key: str) -> Stance:
@@ -67,6 +70,18 @@ class Rulebook:
             if rule.on and rule.does is not Action.ALLOW and (kind in asked or rule.does is not Action.MASK)
         }
         return Stance(judges or (requested and policy.phi.force_private), actions, personal)
+
+    def doubts(self, verdict: Verdict, stance: Stance) -> bool:
+        """Whether the sentence model is to be asked about what was judged without it."""
+        low, high = _DOUBT
+        sure = verdict.action is Action.BLOCK and verdict.scores.get(verdict.category, 1.0) > high
+        if self.policy.embedding == "off" or sure:
+            return False
+        return self.policy.embedding == "always" or any(
+            low <= verdict.scores.get(name, 0.0) <= high
+            for name, action in stance.actions.items()
+            if action is not Action.ALLOW
+        )
 
     @property
     def masks(self) -> str:

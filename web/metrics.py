@@ -18,6 +18,7 @@ _GUARDED = Counter(
     "gateway_guard_verdicts_total", "What the guard said other than to allow.", ["stage", "category", "action"]
 )
 _GUARD_FAILURES = Counter("gateway_guard_failures_total", "Requests that could not be judged.", ["why"])
+_GUARD_DOUBTS = Counter("gateway_guard_doubts_total", "Texts in doubt, and what the sentence model did.", ["outcome"])
 _GUARD_ENDS = Counter("gateway_guard_process_ends_total", "Guard processes that ended and were started again.")
 _CONFIG_LOADS = Gauge(
     "gateway_config_loads", "How often a content of this file came into force.", ["file"], multiprocess_mode="max"
@@ -33,6 +34,10 @@ def guarded(stage: str, category: str, action: str) -> None:
 
 def guard_failed(why: str) -> None:
     _GUARD_FAILURES.labels(why).inc()
+
+
+def guard_doubt(outcome: str) -> None:
+    _GUARD_DOUBTS.labels(outcome).inc()
 
 
 def guard_process_ended() -> None:
