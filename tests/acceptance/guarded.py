@@ -22,6 +22,9 @@ categories:
 pii:
   EMAIL: {action: mask}
   SSN: {action: redact}
+  IBAN: {action: block}
+  CREDIT_CARD: {action: warn}
+  IP_ADDRESS: {action: log}
 stages:
   response:
     pii:

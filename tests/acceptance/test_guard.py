@@ -223,6 +223,50 @@ def test_what_is_redacted_in_answers_is_nowhere(gateway: Guarded, way: Way, shif
     assert outcome.text.endswith("w" * 50) and outcome.finish == "stop"
 
 
+PERSONAL = [
+    pytest.param("IBAN", "DE89 3704 0044 0532 0130 00", "block", id="block"),
+    pytest.param("CREDIT_CARD", "4111 1111 1111 1111", "warn", id="warn"),
+    pytest.param("IP_ADDRESS", "93.184.216.34", "log", id="log"),
+]
+
+
+@ways
+@pytest.mark.parametrize(("kind", "value", "action"), PERSONAL)
+def test_personal_data_may_be_blocked_or_told_of(
+    gateway: Guarded, way: Way, kind: str, value: str, action: str
+) -> None:
+    model, part = gateway.model()
+    before = len(audited(gateway, kind))
+    outcome = way(gateway, chat(model, f"The number is {value}, said I"))
+    (row,) = audited(gateway, kind)[before:]
+    assert (row["what"], row["action"]) == ("guard.request", action) and value not in str(row)
+    if action == "block":
+        assert part.asked == [] and outcome.error is not None
+        assert outcome.error["code"] == "content_policy_violation" and kind in outcome.error["message"]
+        assert outcome.error["param"] == "messages[0].content" and value not in str(outcome.error)
+    else:
+        assert value in sent(part.asked) and outcome.text == part.reply.text
+        assert outcome.guard == (f"warn; {kind}" if action == "warn" else None)
+
+
+@ways
+@pytest.mark.parametrize(("kind", "value", "action"), PERSONAL)
+def test_personal_data_in_answers_may_be_blocked_or_told_of(
+    gateway: Guarded, way: Way, kind: str, value: str, action: str
+) -> None:
+    model, part = gateway.model()
+    part.reply = type(part.reply)("Of all the numbers there are, take this: " + value + ", and keep it well. Or not.")
+    outcome = way(gateway, chat(model))
+    rows = [row for row in audited(gateway, kind) if row["job"] == outcome.job]
+    assert [(row["what"], row["action"]) for row in rows] == [("guard.response", action)]
+    assert outcome.guard == (None if action == "log" else f"{action}; {kind}")
+    if action == "block":
+        assert outcome.finish == "content_filter" and outcome.text.endswith(REFUSAL)
+        assert value not in outcome.text and value not in str(gateway.job(outcome.job))
+    else:
+        assert outcome.finish == "stop" and outcome.text == part.reply.text
+
+
 def test_a_silent_provider_does_not_hold_back_what_was_said(gateway: Guarded) -> None:
     model, part = gateway.model()
     part.reply = type(part.reply)("a" * 30 + "b" * 90)
