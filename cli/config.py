@@ -12,6 +12,7 @@ from cli.errors import CommandError, Unable
 from cli.screen import Screen
 from mesh import settings
 from mesh.errors import ConfigError
+from workers.providers import parse
 
 app = typer.Typer(help="The configuration files.", no_args_is_help=True)
 
@@ -39,7 +40,7 @@ def check(
     """Say whether a configuration file can be used, and where each mistake is."""
     path = file or environment.current().config / "gateway-settings.yaml"
     try:
-        config = settings.parse_config(path.read_text(), str(path))
+        config = parse(path.read_text(), str(path))
     except OSError as error:
         raise ConfigWrong(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

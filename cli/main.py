@@ -12,6 +12,7 @@ from cli import config
 from cli.chat import chat
 from cli.errors import CommandError, Unable
 from cli.jobs import jobs
+from cli.route import route
 from cli.screen import Screen
 from cli.up import up
 
@@ -24,6 +25,7 @@ commands = typer.Typer(
 commands.command()(up)
 commands.command()(chat)
 commands.command()(jobs)
+commands.command()(route)
 commands.add_typer(config.app, name="config")
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import enum
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import orjson
 
 from mesh import errors, lanes
+from mesh.routes import Cause
 
 Endpoint = Literal["chat.completions", "completions", "embeddings"]
 
@@ -64,6 +65,9 @@ class Spec:
     created_unix_s: int = 0
     masked: bool = False  # placeholders stand in its texts
     noted: str = ""  # what the guard warned of at the door
+    main: int = 0  # how many of the targets are the route itself; 0: all. The others are reached by chains only
+    chains: Mapping[Cause, Sequence[int]] = field(default_factory=dict)  # by a failure's cause: where to go next
+    tried: tuple[int, ...] = ()  # the targets that have failed it
 
     @property
     def target(self) -> Target:
@@ -71,16 +75,18 @@ class Spec:
 
     def dump(self) -> bytes:
         targets = [[target.provider, target.model] for target in self.targets]
-        return orjson.dumps(
-            [
-                self.endpoint, self.model, targets, self.at, self.stream, self.include_usage, self.created_unix_s,
-                self.masked, self.noted,
-            ]
-        )  # fmt: skip
+        told: list[Any] = [
+            self.endpoint, self.model, targets, self.at, self.stream, self.include_usage, self.created_unix_s,
+            self.masked, self.noted,
+        ]  # fmt: skip
+        if self.chains or self.tried:
+            told += (self.main, self.chains, self.tried)
+        return orjson.dumps(told)
 
     @classmethod
     def load(cls, data: bytes) -> Spec:
-        endpoint, model, targets, at, stream, include_usage, created, masked, noted = orjson.loads(data)
+        endpoint, model, targets, at, stream, include_usage, created, masked, noted, *more = orjson.loads(data)
+        main, chains, tried = more or (0, {}, ())
         return cls(
             endpoint=endpoint,
             model=model,
@@ -91,6 +97,9 @@ class Spec:
             created_unix_s=created,
             masked=masked,
             noted=noted,
+            main=main,
+            chains=chains,
+            tried=tuple(tried),
         )
 
 
@@ -115,6 +124,9 @@ class Submission:
     mask: bytes = b""  # what its placeholders stand for, sealed under the door's own master
     idempotency_key: str = ""
     fingerprint: str = ""  # of the request, to tell a repeated key from a reused one
+    route: str = ""  # how its route came about, in a line
+    shadow: str = ""  # the job that asks another model the same
+    shadow_of: str = ""  # the job whose shadow this one is
 
     @property
     def lane(self) -> lanes.Lane:
@@ -138,7 +150,7 @@ class Claim:
     large: bool
     stop: str  # why it should stop, if it should
     private: bool
-    key: str  # the id of the key that asked
+    key: str = ""  # the id of the key that asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +189,9 @@ class Status:
     mask: bytes  # sealed for the door; empty where nothing was masked
     position: int | None
     gap_ms: float | None
+    route: str = ""  # how its route came about, in a line
+    shadow: str = ""  # the job that asks another model the same
+    shadow_of: str = ""  # the job whose shadow this one is
 
     @property
     def eta_ms(self) -> int | None:

@@ -9,22 +9,24 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mesh.errors import ConfigError
+from mesh.routes import Cause, RuleName, circles, misnamed
 
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,8}")  # no dot: it ends the id in what is sealed
 _HOST = re.compile(r"\*|(?:\*\.)?(?:[A-Za-z0-9_-]+\.)+[A-Za-z][A-Za-z0-9-]*")  # what fetch.hosts may name
 _Usd = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 _Modality = Literal["text", "image", "audio", "video", "file"]
 HERE = Path(__file__).resolve().parent.parent
+SETTINGS = "gateway-settings.yaml"
 
 
 class Environment(BaseSettings):
@@ -158,6 +160,7 @@ class ModelConfig(Frozen):
 
 class RequestLimits(Frozen):
     max_body_bytes: int = Field(4_000_000, ge=1_000, le=20_000_000)
+    default_model: str = Field("", max_length=256)  # asked where a request names no model; empty: it must name one
     max_json_depth: int = Field(64, ge=4, le=200)  # orjson writes no deeper than 254
     unknown_parameters: Literal["pass", "drop", "error"] = "pass"
     timeout_ms: int = Field(300_000, ge=100)  # of a blocking or streaming request that names none
@@ -220,6 +223,61 @@ class GuardLimits(Frozen):
     overlap_chars: int = Field(400, ge=0)
 
 
+# A model as a request may name it: an alias, provider/model, or what a prefix begins.
+ModelName = Annotated[str, Field(min_length=1, max_length=256)]
+Chains = dict[Cause, Annotated[list[ModelName], Field(min_length=1, max_length=8)]]
+
+
+def _named(value: Any) -> Any:
+    return {"model": value} if isinstance(value, str) else value
+
+
+class AliasTarget(Frozen):
+    """One of an alias's models; a bare name stands for one of weight 1."""
+
+    model: ModelName
+    weight: float = Field(1.0, gt=0, allow_inf_nan=False)
+
+
+class Share(Frozen):
+    """A model that gets a part of an alias's requests."""
+
+    model: ModelName
+    share: float = Field(gt=0, le=1)
+
+
+class Alias(Frozen):
+    """A name that callers use for several models."""
+
+    targets: list[Annotated[AliasTarget, BeforeValidator(_named)]] = Field(min_length=1, max_length=32)
+    rule: RuleName = "ordered"
+    sticky: bool = False  # one conversation stays at one of those that the rule finds equal
+    canary: Share | None = None  # gets its share first; the others come after it
+    shadow: Share | None = None  # is asked too, later, and its answer is kept for comparison
+    fallbacks: Chains = {}
+
+    def names(self) -> Iterator[tuple[str, str]]:
+        """Every model that it leads to, with its place; the fallbacks are apart."""
+        for index, target in enumerate(self.targets):
+            yield f"targets.{index}", target.model
+        for part in ("canary", "shadow"):
+            share: Share | None = getattr(self, part)
+            if share is not None:
+                yield part, share.model
+
+
+class CircuitLimits(Frozen):
+    """When a provider or a target counts as ill and is left alone."""
+
+    enabled: bool = True
+    failures: int = Field(5, ge=1)  # in a row
+    ratio: float = Field(0.5, gt=0, le=1)  # of a window's outcomes, once there are `least`
+    least: int = Field(20, ge=1)
+    window_s: float = Field(30.0, gt=0, le=3600)
+    open_s: float = Field(10.0, gt=0, le=3600)  # doubled each time that the trial after it fails
+    max_open_s: float = Field(120.0, gt=0, le=86_400)
+
+
 class Config(Frozen):
     """config/gateway-settings.yaml."""
 
@@ -231,6 +289,9 @@ class Config(Frozen):
     fetch: FetchLimits = FetchLimits()
     guard: GuardLimits = GuardLimits()
     models: dict[str, ModelConfig] = {}  # by the provider's own name of the model, or by provider/model
+    aliases: dict[str, Alias] = {}
+    fallbacks: dict[str, Chains] = {}  # by the beginning of a model's name as it was asked for; the longest wins
+    circuit: CircuitLimits = CircuitLimits()
 
     def model(self, provider: str, name: str) -> ModelConfig | None:
         """What config says of a provider's model; the entry that names the provider goes first."""
@@ -255,6 +316,30 @@ class Config(Frozen):
                     f"provider_models.{name}: no such provider{f', did you mean {near[0]}?' if near else ''}"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _routes_lead_somewhere(self) -> Config:
+        prefixes = [prefix for prefixes in self.provider_models.values() for prefix in prefixes]
+        odd = [name for name in self.aliases if "/" in name or name.split() != [name]]
+        wrong = [f"aliases.{name}: an alias's name has no slash and no blank" for name in odd]
+        wrong += misnamed(self._names(), self.aliases, self.providers, prefixes)
+        wrong += circles({name: [model for _, model in alias.names()] for name, alias in self.aliases.items()})
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    def _names(self) -> Iterator[tuple[str, str]]:
+        """Every model that a route may lead to, with its place."""
+        chains = {f"fallbacks.{name}": each for name, each in self.fallbacks.items()}
+        for name, alias in self.aliases.items():
+            chains[f"aliases.{name}.fallbacks"] = alias.fallbacks
+            for place, model in alias.names():
+                yield f"aliases.{name}.{place}", model
+        for place, each in chains.items():
+            for cause, models in each.items():
+                yield from ((f"{place}.{cause}.{index}", model) for index, model in enumerate(models))
+        if self.requests.default_model:
+            yield "requests.default_model", self.requests.default_model
 
 
 def _places(error: ValidationError, model: type[BaseModel]) -> str:
@@ -298,7 +383,7 @@ def parse_config(text: str, name: str = "gateway-settings.yaml") -> Config:
 
 
 def load_config(folder: Path) -> Config:
-    path = folder / "gateway-settings.yaml"
+    path = folder / SETTINGS
     try:
         text = path.read_text()
     except OSError as error:

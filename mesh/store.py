@@ -20,6 +20,7 @@ from redis.retry import Retry
 
 from mesh import lanes, wire
 from mesh.job import Claim, Spec, State, Status, Step, Submission
+from mesh.settings import CircuitLimits
 from mesh.wire import Arg
 
 T = TypeVar("T")
@@ -28,6 +29,7 @@ LEASE_MS = 15_000
 LARGE_BYTES = 64_000  # a sealed request above this lies in a key of its own
 LARGE_LIFE_MS = 60_000  # for as long as its submit may take
 DOOR_LIFE_MS = 15_000
+MOST_SHADOWS = 10_000  # pairs that are remembered
 MOST_FETCHES = 1_000  # that wait for worker-system
 BLOCK_S = 5  # a blocking read answers at least this often, so that a dead connection is noticed
 
@@ -165,7 +167,39 @@ def submit(job: Submission, *, lane_limit: int, idempotency_ms: int, index_ms: i
         args += ("reserved", job.reserved_usd)
     if job.mask:
         args += ("mask", job.mask)
+    for name in ("route", "shadow", "shadow_of"):
+        if told := getattr(job, name):
+            args += (name, told)
     return _call("submit", args, _submitted)
+
+
+def add_shadow(job_id: str, shadow_id: str, tenant: str, model: str) -> Call[Any]:
+    """Remember that one job is the shadow of another, for who compares their answers."""
+    fields = ("job", job_id, "shadow", shadow_id, "tenant", tenant, "model", model)
+    return Call(("XADD", f"{lanes.PREFIX}shadows", "MAXLEN", "~", MOST_SHADOWS, "*", *fields), _same)
+
+
+@dataclass(frozen=True, slots=True)
+class Shadowed:
+    """A job and its shadow."""
+
+    at_ms: int
+    job: str
+    shadow: str
+    tenant: str
+    model: str  # as the caller named it
+
+
+def list_shadows(limit: int) -> Call[list[Shadowed]]:
+    """The newest first."""
+
+    def read(reply: Any) -> list[Shadowed]:
+        return [
+            Shadowed(int(entry.partition(b"-")[0]), *(_text(value) for value in fields[1::2]))
+            for entry, fields in reply
+        ]
+
+    return Call(("XREVRANGE", f"{lanes.PREFIX}shadows", "+", "-", "COUNT", limit), read)
 
 
 def put_request(job_id: str, sealed: bytes) -> Call[Any]:
@@ -380,6 +414,9 @@ def _status(job_id: str, reply: Any) -> Status | None:
         mask=fields.get("mask", b""),
         position=position,
         gap_ms=_gap_ms(pace),
+        route=text("route"),
+        shadow=text("shadow"),
+        shadow_of=text("shadow_of"),
     )
 
 
@@ -524,6 +561,51 @@ class LaneLoad:
 def lane_load(lane: lanes.Lane) -> tuple[Call[int], Call[int]]:
     """What waits and what runs in a lane: the two figures that KEDA adds."""
     return Call(("LLEN", lane.messages), int), Call(("ZCARD", lane.running), int)
+
+
+@dataclass(slots=True)
+class Outcomes:
+    """What a worker met at one provider or target since it last told."""
+
+    oks: int = 0
+    ills: int = 0
+    trailing: int = 0  # ills since the last ok
+    first_ms: float | None = None
+    tokens_per_s: float | None = None
+    requests_left: int | None = None  # of the provider's own limits
+    tokens_left: int | None = None
+    whole_ms: int | None = None  # until those are whole again
+    alone_ms: int = 0  # as long as the provider asked to be left alone
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What all workers have met, by provider or provider/model, and how long a newcomer waits in each lane."""
+
+    now_ms: int
+    waits_ms: dict[str, float]
+    records: dict[str, dict[str, Any]]
+
+
+def health(policy: CircuitLimits, lanes_: Sequence[str], met: Mapping[str, Outcomes]) -> Call[Known]:
+    """Tell what was met, and hear what is known; with nothing met it only asks."""
+    failures = policy.failures if policy.enabled else 0
+    spans = [round(1000 * span_s) for span_s in (policy.window_s, policy.open_s, policy.max_open_s)]
+    args: list[Arg] = [failures, str(policy.ratio), policy.least, *spans, len(lanes_), *lanes_]
+    for name, seen in met.items():
+        told = (seen.first_ms, seen.tokens_per_s, seen.requests_left, seen.tokens_left, seen.whole_ms)
+        args += (name, seen.oks, seen.ills, seen.trailing, *("" if fact is None else str(fact) for fact in told))
+        args.append(seen.alone_ms)
+
+    def read(reply: Any) -> Known:
+        now_ms, *loads, pairs = reply
+        waits = {}
+        for lane, (waiting, pace) in zip(lanes_, loads, strict=True):
+            waits[lane] = (waiting + 1) * (_gap_ms(pace) or 0.0) if waiting else 0.0
+        records = {_text(name): orjson.loads(held) for name, held in zip(pairs[::2], pairs[1::2], strict=True)}
+        return Known(now_ms, waits, records)
+
+    return _call("health", args, read)
 
 
 def live_workers(provider: str, since_ms: int) -> Call[int]:

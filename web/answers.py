@@ -7,7 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from mesh.job import State
-from mesh.settings import Config
+from mesh.routes import RuleName
+from mesh.settings import Alias, Chains, CircuitLimits, Config
+from routing.choose import Role
+from routing.filters import Reason
 
 Usd = Annotated[str, Field(pattern=r"^\d+(\.\d+)?$", description="US dollars, as a decimal number in a string.")]
 UnixSeconds = Annotated[int, Field(description="Unix time in seconds.")]
@@ -331,7 +334,9 @@ class GuardCheck(BaseModel):
 
 
 class TimelineStep(BaseModel):
-    state: str = Field(description="A state of the job, or `answering` when its first word has come.")
+    state: str = Field(
+        description="A state of the job; `routed` where its route was chosen; `answering` when its first word has come."
+    )
     at_ms: int = Field(description="Unix time in milliseconds.")
     detail: str | None = Field(None, description="The lane, the worker's reason, and so on.")
 
@@ -388,6 +393,8 @@ class ListedJob(AcceptedJob):
     error: Error | None
     usage: JobUsage | None
     cost_usd: Usd | None
+    shadow: str | None = Field(None, description="The job that asked another model the same, for comparison.")
+    shadow_of: str | None = Field(None, description="The job whose shadow this one is.")
 
 
 class Job(ListedJob):
@@ -403,6 +410,22 @@ class JobList(BaseModel):
     has_more: bool
     first_id: str | None
     last_id: str | None = Field(description="Give it as `after` to read on.")
+
+
+class Shadow(BaseModel):
+    """A job and the one that asked another model the same; null is what is no longer kept."""
+
+    object: Literal["shadow"]
+    tenant: str
+    model: str = Field(description="As the caller named it.")
+    created: UnixSeconds
+    job: Job | None
+    shadow: Job | None
+
+
+class ShadowList(BaseModel):
+    object: Literal["list"]
+    data: list[Shadow] = Field(description="Newest first.")
 
 
 class Alive(BaseModel):
@@ -451,9 +474,59 @@ class GuardSettings(BaseModel):
     policy: dict[str, Any] = Field(description="What is in force.")
 
 
+class SettingsFile(BaseModel):
+    path: str
+    since: UnixSeconds = Field(description="When what is in force was read.")
+    loads: int = Field(description="Contents that came into force in this process.")
+    refusals: int = Field(description="Edits that were refused.")
+    refused: str | None = Field(description="Why the newest edit is not in force, with each place that is wrong.")
+
+
+class Illness(BaseModel):
+    name: str = Field(description="A provider, or provider/model.")
+    circuit: Literal["open", "half-open", "closed"]
+    cooling_s: float = Field(description="For so long it is left alone.")
+
+
 class RoutingSettings(BaseModel):
     provider_models: dict[str, list[str]] = Field(description="Provider to model prefixes; the longest prefix wins.")
     guardrails: GuardSettings
+    aliases: dict[str, Alias]
+    fallbacks: dict[str, Chains] = Field(description="By the beginning of a model's name: where a failure leads.")
+    default_model: str
+    circuit: CircuitLimits
+    file: SettingsFile
+    waiting_for_restart: list[str] = Field(description="What has changed and cannot be taken up by what runs.")
+    ill: list[Illness] = Field(
+        description="Providers and targets that are left alone now, or were until they are tried."
+    )
+
+
+class RouteCandidate(BaseModel):
+    provider: str
+    model: str = Field(description="The provider's own name of it.")
+    role: Role
+    cause: str | None = Field(description="Of a chain: the failure that leads to it.")
+    kept: bool
+    order: int | None = Field(description="From 0; null where it was dropped.")
+    reason: Reason | None = Field(description="Why it was dropped, or what speaks against it although it is kept.")
+    detail: str | None
+    price_usd: Usd | None = Field(description="What the request may cost there at most; null where nobody knows.")
+    wait_ms: int = Field(description="In its lane, at the present pace.")
+    service_ms: int = Field(description="From its measured pace; a middling figure where it was not measured.")
+    eta_ms: int = Field(description="Both together.")
+
+
+class Route(BaseModel):
+    """What would become of a request; nothing was sent."""
+
+    object: Literal["route"]
+    model: str
+    rule: RuleName
+    line: str = Field(description="As the job's timeline would say it.")
+    targets: list[str] = Field(description="The route: `provider/model`, in the order in which they are tried.")
+    candidates: list[RouteCandidate]
+    error: Error | None = Field(description="The refusal that the request would get.")
 
 
 class RedisTest(BaseModel):

@@ -10,9 +10,9 @@ from gunicorn.arbiter import Arbiter
 from mesh import logs, wire
 from mesh.errors import ConfigError
 from mesh.memory import calm_collector
+from mesh.reload import Reloaded
 from mesh.seal import Sealer
-from mesh.settings import Environment, load_config
-from routing.choose import Router
+from mesh.settings import SETTINGS, Environment
 from web import errors, metrics
 from web.auth import Gatekeeper
 from web.door import Door, Pressure
@@ -22,26 +22,24 @@ from web.front import Front, request_id
 from web.guardian import open_guardian
 from web.pipe import Pipe
 from web.replies import Replies
+from web.setup import reader
 
 
 def create_door(environment: Environment) -> Door:
-    config = load_config(environment.config)
-    live = environment.live(config)
+    settings = Reloaded(environment.config / SETTINGS, reader(environment))
     address = wire.Address.parse(environment.redis_url)
     pipe = Pipe(address, "web")
     return Door(
         environment=environment,
-        config=config,
-        live=live,
+        settings=settings,
         pipe=pipe,
         freight=Pipe(address, "web-freight"),
         replies=Replies(address, pipe),
         sealer=Sealer(environment.masters("seal")),
-        router=Router(config, live),
-        guardian=open_guardian(environment, config, live),
+        guardian=open_guardian(environment, settings.current.config, settings.current.live),
         secrets=Sealer(environment.masters("door")) if environment.door_key or environment.door_key_file else None,
         gatekeeper=Gatekeeper(pipe),
-        pressure=Pressure(config.lanes.memory_share),
+        pressure=Pressure(lambda: settings.current.config.lanes.memory_share),
     )
 
 

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import gevent
 import structlog
 
-from mesh import errors, store
+from mesh import errors, lanes, store
+from mesh.reload import Reloaded
 from mesh.seal import JobSeal, SealBroken, Sealer
 from mesh.settings import Config, Environment
 from mesh.wire import Refused
 from routing.choose import Router
+from routing.health import TELL_S, Outlook
+from web import reloading
 from web.auth import Gatekeeper
 from web.guardian import Guardian
 from web.pipe import Pipe
 from web.replies import Follower, Replies
 from web.restoring import UNMASKED, Masked, opened
+from web.setup import Setup
 
 log = structlog.get_logger()
 
@@ -36,7 +41,7 @@ class Conversation(Protocol):
 class Pressure:
     """Whether Redis has room for more jobs, looked at every two seconds."""
 
-    share: float  # of maxmemory, above which it has not
+    share: Callable[[], float]  # of maxmemory, above which it has not
     high: bool = False
 
     def watch(self, pipe: Pipe) -> None:
@@ -46,28 +51,43 @@ class Pressure:
             except (errors.StoreUnavailable, Refused) as error:
                 log.warning("memory_unknown", why=str(error))
             else:
-                self.high = bool(most) and used > most * self.share
+                self.high = bool(most) and used > most * self.share()
             gevent.sleep(_MEMORY_EVERY_S)
 
 
 @dataclass(slots=True, kw_only=True)
 class Door:
     environment: Environment
-    config: Config
-    live: list[str]  # the providers that are served
+    settings: Reloaded[Setup]
     pipe: Pipe  # for everything small
     freight: Pipe  # for large requests, so that nobody waits behind them
     replies: Replies
     sealer: Sealer
-    router: Router
     guardian: Guardian
     secrets: Sealer | None  # under the second master, which no worker has; none where nothing is masked
     gatekeeper: Gatekeeper
     pressure: Pressure
-    waits_ms: dict[str, float] = field(default_factory=dict)  # by lane: how long its last newcomer will wait
+    outlook: Outlook = field(default_factory=Outlook)  # which providers are well, and how long their lanes are
     conversations: set[Conversation] = field(default_factory=set)  # open WebSockets
     stopping: bool = False
     started: float = field(default_factory=time.time)
+
+    @property
+    def setup(self) -> Setup:
+        """What is in force now. Whoever needs two things of it takes it once."""
+        return self.settings.current
+
+    @property
+    def config(self) -> Config:
+        return self.setup.config
+
+    @property
+    def live(self) -> Sequence[str]:
+        return self.setup.live
+
+    @property
+    def router(self) -> Router:
+        return self.setup.router
 
     def start(self) -> None:
         """Connect, in the process that serves."""
@@ -76,6 +96,18 @@ class Door:
         self.replies.start()
         self.guardian.start()
         gevent.spawn(self.pressure.watch, self.pipe)
+        gevent.spawn(self._look_out)
+        gevent.spawn(reloading.watch, self.settings)
+
+    def _look_out(self) -> None:
+        """Hear once a second what the workers have met."""
+        while True:
+            lanes_ = [lane.name for provider in self.live for lane in lanes.of_provider(provider)]
+            try:
+                self.outlook.update(self.pipe.do(store.health(self.config.circuit, lanes_, {})))
+            except (errors.StoreUnavailable, Refused) as error:
+                log.warning("health_unknown", why=str(error))
+            gevent.sleep(TELL_S)
 
     def drain(self) -> None:
         """Take nothing new, and close the WebSockets: their clients come back through another process."""

@@ -11,7 +11,6 @@ from guardrails.judging import told
 from guardrails.texts import Text, replaced, texts_of
 from guardrails.verdicts import Action, Stage
 from mesh import errors
-from mesh.job import Target
 from routing import audit
 from routing.audit import Record
 from web import metrics
@@ -58,10 +57,20 @@ def clear(door: Door, caller: Caller, body: Mapping[str, Any], job_id: str) -> C
     return Cleared(texts, told(verdict, stance), verdict.private)
 
 
-def strip(
-    door: Door, caller: Caller, body: dict[str, Any], cleared: Cleared, targets: Sequence[Target], job_id: str
-) -> Guarded:
-    """Hide personal data from a route of which any target is not private, and note what is to be told.
+def is_private(door: Door, caller: Caller, body: Mapping[str, Any]) -> bool:
+    """Whether only private providers may see a request; nothing is refused and nothing is noted.
+
+    Raises:
+        Overloaded: it could not be judged.
+    """
+    who = {"tenant": caller.tenant, "key": caller.key_id}
+    return door.guardian.judge(texts_of(body), Stage.REQUEST, **who).verdict.private
+
+
+def strip(door: Door, caller: Caller, body: dict[str, Any], cleared: Cleared, job_id: str, *, leaves: bool) -> Guarded:
+    """Hide personal data from providers that may not see it, and note what is to be told.
+
+    leaves: any target of its route, or of what may follow it, is not private.
 
     Raises:
         ContentBlocked: it holds personal data that must not be sent at all.
@@ -69,13 +78,12 @@ def strip(
     """
     if not cleared.texts:
         return Guarded(body)
-    providers = door.config.providers
     hidden = door.guardian.hide(
         cleared.texts,
         Stage.REQUEST,
         tenant=caller.tenant,
         key=caller.key_id,
-        hiding=door.guardian.masks_for_all or any(not providers[target.provider].private for target in targets),
+        hiding=leaves or door.guardian.masks_for_all,
     )
     if hidden.seen and hidden.seen[0].action is Action.BLOCK:
         first = hidden.seen[0]

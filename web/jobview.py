@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from mesh import errors
-from mesh.job import Status
+from mesh.job import Status, Step
 from mesh.seal import JobSeal
 from web.replies import end_of, result_of
 from web.restoring import Masked
@@ -61,10 +61,19 @@ def view(status: Status, seal: JobSeal, masked: Masked, *, whole: bool) -> dict[
         shown["guard"] = head.get("guard", shown["guard"])
         if "error" in head:
             shown["error"] = errors.load(head["error"]).body()
+    if status.shadow or status.shadow_of:
+        shown |= {"shadow": status.shadow or None, "shadow_of": status.shadow_of or None}
     if whole:
         shown["timeline"] = [
-            {"state": step.state, "at_ms": step.at_ms, "detail": step.detail or None} for step in status.timeline
+            {"state": step.state, "at_ms": step.at_ms, "detail": step.detail or None} for step in _steps(status)
         ]
         result = result_of(status, seal) if status.state.ended else b""
         shown["result"] = orjson.loads(masked.whole(result) if masked else result) if result else None
     return shown
+
+
+def _steps(status: Status) -> list[Step]:
+    """The timeline, with how the route came about behind the first step."""
+    if not status.route:
+        return status.timeline
+    return [*status.timeline[:1], Step(status.created_ms, "routed", status.route), *status.timeline[1:]]

@@ -16,6 +16,7 @@ from web.requests.embeddings import EmbeddingRequest
 from web.requests.gateway_fields import HEADERS, GatewayParameters
 from web.requests.guard import CheckRequest, ModerationRequest
 from web.requests.jobs import JobRequest
+from web.requests.route import RouteRequest
 
 JsonSchema = dict[str, Any]
 JOB_ID = "job-7f1c9a52e0b34d6688a1d0c2b3e4f506"
@@ -266,6 +267,30 @@ ACCEPTED_JOB = {
     "position": 3,
     "eta_ms": 1200,
 }
+ROUTE_EXAMPLE = {
+    "object": "route",
+    "model": "smollm2:135m",
+    "rule": "ordered",
+    "line": "prefix smollm2",
+    "targets": ["ollama/smollm2:135m"],
+    "candidates": [
+        {
+            "provider": "ollama",
+            "model": "smollm2:135m",
+            "role": "route",
+            "cause": None,
+            "kept": True,
+            "order": 0,
+            "reason": None,
+            "detail": None,
+            "price_usd": "0",
+            "wait_ms": 0,
+            "service_ms": 2280,
+            "eta_ms": 2280,
+        }
+    ],
+    "error": None,
+}
 WEBSOCKET = """Many conversations on one socket. Authenticate with the Authorization header or the subprotocol
 `bearer.<key>`, never in the URL. Every frame is a JSON object in a text message.
 
@@ -338,6 +363,14 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=answers.Model, answer_example=MODEL_EXAMPLE, errors=(404,),
     ),
     Operation(
+        method="post", path="/v1/route", name="explainRoute", tag="Models",
+        summary="Where a request would go, and why",
+        description="Nothing is sent. Every candidate is told: kept or dropped and why, its price and its time.",
+        parameters=_gateway_parameters(), request=RouteRequest,
+        examples={"A question": {"endpoint": "/v1/chat/completions", **CHAT_EXAMPLE}},
+        answer=answers.Route, answer_example=ROUTE_EXAMPLE, errors=(400, 404, 413),
+    ),
+    Operation(
         method="post", path="/v1/jobs", name="createJob", tag="Jobs",
         summary="Submit a request and come back for its answer",
         parameters=ASKING, request=JobRequest,
@@ -385,6 +418,25 @@ OPERATIONS: tuple[Operation, ...] = (
             Parameter("Last-Event-ID", "header", "The `id` of the last event that was seen.", example=f"{JOB_ID}:12"),
         ),
         stream=answers.ChatCompletionChunk, stream_example=CHUNK_EXAMPLE, gateway="job", errors=(400, 404, 503),
+    ),
+    Operation(
+        method="get", path="/v1/shadows", name="listShadows", tag="Jobs", role="admin",
+        summary="Jobs that were shadowed by another model, with both answers",
+        parameters=(
+            Parameter("limit", "query", "At most so many.",
+                      {"type": "integer", "minimum": 1, "maximum": 20, "default": 20}),
+        ),
+        answer=answers.ShadowList,
+        answer_example={
+            "object": "list",
+            "data": [
+                {
+                    "object": "shadow", "tenant": "default", "model": "fast", "created": 1737590400,
+                    "job": JOB_EXAMPLE, "shadow": None,
+                }
+            ],
+        },
+        errors=(400, 503),
     ),
     Operation(
         method="get", path="/v1/ws", name="openWebSocket", tag="Jobs",
@@ -439,10 +491,19 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=answers.RoutingSettings,
         answer_example={
             "provider_models": {"ollama": ["llama", "smollm2"]},
+            "aliases": {},
+            "fallbacks": {"gpt-4o": {"rate_limit": ["ollama/llama3.2:1b"]}},
+            "default_model": "",
+            "circuit": {"enabled": True, "failures": 5},
+            "file": {
+                "path": "config/gateway-settings.yaml", "since": 1737590400, "loads": 1, "refusals": 0, "refused": None,
+            },
             "guardrails": {
                 "file": "guardrail-settings.yaml", "since": 1737590400, "loads": 1, "refused": None,
                 "policy": {"categories": {"VIOLENCE": {"action": "block"}}},
             },
+            "waiting_for_restart": [],
+            "ill": [{"name": "openai/gpt-4o", "circuit": "open", "cooling_s": 7.5}],
         },
     ),
     Operation(

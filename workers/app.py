@@ -26,10 +26,11 @@ from mesh import lanes, logs
 from mesh.errors import ConfigError
 from mesh.memory import calm_collector
 from mesh.reload import Reloaded
-from mesh.settings import Config, Environment, load_config
+from mesh.settings import SETTINGS, Config, Environment, load_config
 from workers import images
 from workers.consumer import Consumer, role_of
 from workers.fetch import Fetcher
+from workers.providers import parse
 
 log = structlog.get_logger()
 
@@ -53,10 +54,15 @@ class MeshThread:
     """The consumer's event loop, in a thread of its own."""
 
     def __init__(
-        self, environment: Environment, config: Config, queues: list[str], fetcher: Fetcher, rules: Reloaded[Rulebook]
+        self,
+        environment: Environment,
+        settings: Reloaded[Config],
+        queues: list[str],
+        fetcher: Fetcher,
+        rules: Reloaded[Rulebook],
     ) -> None:
         self._environment = environment
-        self._config = config
+        self._settings = settings
         self._queues = queues
         self._fetcher = fetcher
         self._rules = rules
@@ -86,7 +92,7 @@ class MeshThread:
 
     async def _main(self) -> None:
         self._stop = asyncio.Event()
-        self._consumer = Consumer(self._environment, self._config, role_of(self._queues), self._fetcher, self._rules)
+        self._consumer = Consumer(self._environment, self._settings, role_of(self._queues), self._fetcher, self._rules)
         async with self._consumer.open():
             calm_collector()
             self._ready.set()
@@ -139,8 +145,8 @@ class MeshStep(bootsteps.StartStopStep):
                 f"-Q: {', '.join(both)} would be popped by Celery and by the consumer; give only tasks.<provider>"
             )
         environment = Environment()
-        config = load_config(environment.config)
-        self._mesh = MeshThread(environment, config, queues, worker.app.fetcher, _rules(environment))
+        settings = Reloaded(environment.config / SETTINGS, parse)
+        self._mesh = MeshThread(environment, settings, queues, worker.app.fetcher, _rules(environment))
         worker.app.mesh = self._mesh
         signals.worker_shutting_down.connect(self._stop_claiming, weak=False)
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,12 +20,13 @@ import structlog
 
 from guardrails.rulebook import Rulebook
 from mesh import lanes, store, wire
-from mesh.job import Claim
+from mesh.job import Claim, Target
 from mesh.logs import frames
 from mesh.reload import LOOK_S, Reloaded
 from mesh.seal import Sealer
-from mesh.settings import Config, Environment
+from mesh.settings import Config, Environment, ProviderConfig
 from mesh.wire import Refused
+from routing.health import AILING_S, TELL_S, Outlook, Recorder, Room
 from routing.prices import PriceList
 from workers import images
 from workers.fetch import Fetcher
@@ -58,11 +61,16 @@ class _Held:
 
 class Consumer:
     def __init__(
-        self, environment: Environment, config: Config, role: Role, fetcher: Fetcher, rules: Reloaded[Rulebook]
+        self,
+        environment: Environment,
+        settings: Reloaded[Config],
+        role: Role,
+        fetcher: Fetcher,
+        rules: Reloaded[Rulebook],
     ) -> None:
         self.boot = f"worker-{secrets.token_hex(8)}"
         self._environment = environment
-        self._config = config
+        self._settings = settings
         self._role = role
         self._fetcher = fetcher
         self._rules = rules
@@ -72,20 +80,25 @@ class Consumer:
         self._held: dict[str, _Held] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._fetches: set[asyncio.Task[None]] = set()
+        self._retired: set[asyncio.Task[None]] = set()
         self._claiming = asyncio.Event()
         self._freed = asyncio.Event()
         self._rung = asyncio.Event()
         self._armed = [(lane, asyncio.Event()) for name in role.providers for lane in lanes.of_provider(name)]
         self._providers: dict[str, Provider] = {}
         self._tools: Tools | None = None
+        self._outlook = Outlook()
+        self._recorder = Recorder()
+
+    @property
+    def _config(self) -> Config:
+        return self._settings.current
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """Everything that runs beside the jobs, for as long as the context lasts."""
         served = [name for name in (*self._role.providers, *self._role.stock) if name in self._config.providers]
-        self._providers = {
-            name: open_provider(name, self._config.providers[name], self._environment.slots) for name in served
-        }
+        self._providers = {name: self._open(name, self._config.providers[name]) for name in served}
         self._tools = Tools(
             pipe=self._pipe,
             outbox=Outbox(self._pipe),
@@ -93,20 +106,21 @@ class Consumer:
             sealer=Sealer(self._environment.masters("seal")),
             providers=self._providers,
             rules=self._rules,
-            guarding=self._config.guard,
             images=images.Images(self._freight, self._config.fetch),
             prices=PriceList(self._config),
-            limits=self._config.lanes,
+            config=self._config,
+            outlook=self._outlook,
+            recorder=self._recorder,
         )
         self._claiming.set()
         beside: list[Coroutine[Any, Any, None]] = [
             self._pipe.run(), self._freight.run(), self._renew(), self._listen(), self._beat(), self._list_models(),
-            self._look_at_rules(),
+            self._tell_health(), self._watch_settings(), self._look_at_rules(),
         ]  # fmt: skip
         if self._role.providers:
             beside += [self._claim(), *(self._look(lane, armed) for lane, armed in self._armed)]
         if self._role.system:
-            beside.append(reap(self._pipe, list(self._config.providers), self._config.lanes.max_attempts))
+            beside.append(reap(self._pipe, self._settings))
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(each) for each in beside]
             try:
@@ -114,8 +128,72 @@ class Consumer:
             finally:
                 for task in tasks:
                     task.cancel()
+        await asyncio.gather(*self._retired)
         for provider in self._providers.values():
             await provider.aclose()
+
+    def _open(self, name: str, config: ProviderConfig) -> Provider:
+        def heard(model: str, room: Room) -> None:
+            self._recorder.room(Target(name, model), room)
+
+        return open_provider(name, config, self._environment.slots, heard)
+
+    async def _tell_health(self) -> None:
+        """Tell what the providers did and hear what others met: once a second whatever the load, of failures sooner."""
+        told_s = -TELL_S
+        while True:
+            await asyncio.sleep(AILING_S)
+            if time.monotonic() - told_s < TELL_S and not self._recorder.ailing:
+                continue
+            told_s = time.monotonic()
+            with contextlib.suppress(Refused):  # told again in a second, with what is met until then
+                self._outlook.update(await self._pipe.do(store.health(self._config.circuit, (), self._recorder.take())))
+
+    async def _watch_settings(self) -> None:
+        """Take up a changed file: jobs that run go on by what they began with."""
+        before = self._config
+        while True:
+            await asyncio.sleep(LOOK_S)
+            if self._settings.look():
+                await self._take_up(before, self._config)
+                before = self._config
+
+    async def _take_up(self, before: Config, now: Config) -> None:
+        assert self._tools is not None
+        served = dict(self._providers)
+        for name in (*self._role.providers, *self._role.stock):
+            if before.providers.get(name) == now.providers.get(name):
+                continue
+            if name in served:
+                self._retire(served.pop(name))
+            if name in now.providers:
+                served[name] = self._open(name, now.providers[name])
+        self._providers = served
+        self._tools = dataclasses.replace(
+            self._tools,
+            providers=served,
+            images=images.Images(self._freight, now.fetch),
+            prices=PriceList(now),
+            config=now,
+        )
+        mine = {*self._role.providers, *self._role.stock}
+        if fresh := sorted(now.providers.keys() - before.providers.keys() - mine):
+            log.warning("config_needs_restart", what=fresh, why="a worker serves the lanes that its -Q names")
+        if now.fetch != before.fetch and self._role.system:
+            log.warning("config_needs_restart", what=["fetch"], why="what is fetched is decided at the start")
+
+    def _retire(self, provider: Provider) -> None:
+        """Close a provider that config has changed, once what runs now has ended."""
+        running = set(self._tasks)
+
+        async def close() -> None:
+            if running:
+                await asyncio.wait(running)
+            await provider.aclose()
+
+        task = asyncio.ensure_future(close())
+        self._retired.add(task)
+        task.add_done_callback(self._retired.discard)
 
     def stop_claiming(self) -> None:
         self._claiming.clear()
@@ -173,7 +251,6 @@ class Consumer:
             log.error("attempt_broke", job=attempt.claim.id, why=type(error).__name__, frames=frames(error))
 
     async def _claim(self) -> None:
-        served = [(name, self._config.providers[name].private) for name in self._role.providers]
         number = turn = 0
         while True:
             await self._claiming.wait()
@@ -184,6 +261,7 @@ class Consumer:
                 continue
             number += 1
             self._rung.clear()
+            served = [(name, self._is_private(name)) for name in self._role.providers]
             asked_s = asyncio.get_running_loop().time()
             try:
                 claimed = await self._pipe.do(
@@ -200,6 +278,10 @@ class Consumer:
                 for _, armed in self._armed:
                     armed.set()
                 await self._rung.wait()
+
+    def _is_private(self, name: str) -> bool:
+        config = self._config.providers.get(name)
+        return config is not None and config.private
 
     async def _look(self, lane: lanes.Lane, armed: asyncio.Event) -> None:
         async def woken(reply: object) -> None:

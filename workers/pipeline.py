@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
-import random
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -16,20 +14,22 @@ import structlog
 
 from guardrails.rulebook import Rulebook
 from mesh import errors, store
-from mesh.errors import Again, GatewayError
+from mesh.errors import GatewayError
 from mesh.events import Event, Kind, delta
-from mesh.job import Claim, Spec, State
+from mesh.job import Claim, State
 from mesh.logs import frames
 from mesh.reload import Reloaded
 from mesh.seal import JobSeal, SealBroken, Sealer
-from mesh.settings import GuardLimits, LaneLimits
+from mesh.settings import Config
 from mesh.wire import Refused
 from routing import audit, prices
+from routing.health import Outlook, Recorder
 from routing.prices import PriceList
-from workers import estimate, guarding
+from workers import estimate, guarding, onward
 from workers.assembly import Assembly
 from workers.guarding import Gate, Watch
 from workers.images import Images
+from workers.onward import Onward
 from workers.pipe import Pipe
 from workers.providers import Call, Provider, Tally
 from workers.publisher import Outbox, Publisher
@@ -58,10 +58,11 @@ class Tools:
     sealer: Sealer
     providers: Mapping[str, Provider]
     rules: Reloaded[Rulebook]
-    guarding: GuardLimits
     images: Images
     prices: PriceList
-    limits: LaneLimits
+    config: Config
+    outlook: Outlook  # which providers are well
+    recorder: Recorder  # what they did to us
 
 
 class Attempt:
@@ -75,7 +76,7 @@ class Attempt:
         self._seal: JobSeal = tools.sealer.job(claim.tenant, claim.id)
         self._task: asyncio.Task[None] | None = None
         self._publisher = Publisher(claim, self._seal, tools.outbox, self.stop)
-        self._watch = Watch(tools.rules.current, claim, tools.guarding)
+        self._watch = Watch(tools.rules.current, claim, tools.config.guard)
         self._assembly = Assembly()  # of what was published
         # What the provider said, where that may differ from what was published: it is billed all the same.
         self._heard: Assembly | None = None
@@ -86,7 +87,7 @@ class Attempt:
         self._usage: dict[str, Any] | None = None
         self._estimated = False  # the usage is our count and not the provider's
         self._dropped: tuple[str, ...] = ()
-        self._began = time.monotonic()
+        self._claimed = self._began = time.monotonic()
         self._first_s: float | None = None  # from the beginning to the first token
         self._provider_s = 0.0
 
@@ -109,6 +110,10 @@ class Attempt:
         try:
             if self.claim.stop:
                 self.stopped = self.claim.stop
+            elif (word := await self._stand_aside()) in _RELEASED:
+                return
+            elif word:
+                self.stopped = word
             else:
                 await self._ask()
         except asyncio.CancelledError:
@@ -133,6 +138,16 @@ class Attempt:
             self._answer = self._usage = None
             error = self._broke(raised)
             await self._end(State.FAILED, error, why=error.code)
+
+    async def _stand_aside(self) -> str:
+        """What the release said, where the target cools down and the job must not wait here; empty: it may be asked."""
+        way = onward.aside(self.claim, self._tools.config, self._tools.outlook, self._left_s())
+        if way is None:
+            return ""
+        self._ending = True
+        return await self._last_word(
+            store.release(self.claim, way.spec, why="cooling", delay_ms=way.delay_ms, refund=True, parked=way.parked)
+        )
 
     def _broke(self, raised: Exception) -> GatewayError:
         log.error("job_broke", job=self.claim.id, why=type(raised).__name__, frames=frames(raised))
@@ -171,6 +186,7 @@ class Attempt:
             created=spec.created_unix_s,
         )
         self._began = time.monotonic()
+        self._tools.outlook.chosen(target)
         try:
             if spec.stream:
                 await self._stream(provider, call)
@@ -178,8 +194,14 @@ class Attempt:
                 answer = await provider.answer(call)
                 self._usage, self._dropped = answer.usage, answer.dropped
                 self._answer = await self._judged(answer.body)  # only once it may be seen
+        except GatewayError as error:
+            self._tools.recorder.failed(target, error)
+            raise
         finally:
             self._provider_s = time.monotonic() - self._began
+        tokens = (self._usage or {}).get("completion_tokens") or 0
+        took_s = self._provider_s - (self._first_s or 0)
+        self._tools.recorder.answered(target, first_s=self._first_s, tokens=tokens, took_s=took_s)
 
     async def _stream(self, provider: Provider, call: Call) -> None:
         chunk: dict[str, Any] = {}
@@ -264,7 +286,7 @@ class Attempt:
             log.warning("lease_lost", job=self.claim.id, fence=self.claim.fence)
             return
         if why == "shutdown" and not self.said:
-            word = await self._release(self.claim.spec, why="shutdown", refund=True)
+            word = await self._release(Onward(self.claim.spec), why="shutdown", refund=True)
             if word in _RELEASED:
                 return
             why = word
@@ -275,37 +297,33 @@ class Attempt:
         await self._end(state, kind(message), why=why)
 
     async def _end_failed(self, error: GatewayError) -> None:
-        onward = None if self.said else self._next_try(error)
-        if onward is None:
+        tools = self._tools
+        way = None if self.said else onward.after(self.claim, error, tools.config, tools.outlook, self._left_s())
+        if way is None:
             if self.claim.spec.stream:
                 self._answer = self._assembly.answer()
             await self._end(State.FAILED, error, why=error.code)
             return
-        spec, delay_ms = onward
-        word = await self._release(spec, why=error.code, delay_ms=delay_ms, error=error)
+        word = await self._release(way, why=error.code, error=error)
         if word not in _RELEASED:
             await self._end_stopped(word)
 
-    def _next_try(self, error: GatewayError) -> tuple[Spec, int] | None:
-        """Where and after how many milliseconds to try again, or None."""
-        spec, limits = self.claim.spec, self._tools.limits
-        if error.again is Again.NEVER or self.claim.attempt >= limits.max_attempts:
-            return None
-        if spec.at + 1 < len(spec.targets):
-            return dataclasses.replace(spec, at=spec.at + 1), 0
-        if error.again is not Again.HERE:
-            return None
-        backoff_ms = limits.retry_base_ms * 2 ** (self.claim.attempt - 1) * random.uniform(0.5, 1.0)
-        delay_ms = max(backoff_ms, (error.retry_after_s or 0) * 1000)
-        left_ms = self.claim.left_ms - (time.monotonic() - self._began) * 1000
-        return None if delay_ms > min(limits.retry_max_ms, left_ms) else (spec, round(delay_ms))
+    def _left_s(self) -> float:
+        """Until the deadline."""
+        return self.claim.left_ms / 1000 - (time.monotonic() - self._claimed)
 
-    async def _release(
-        self, spec: Spec, *, why: str, delay_ms: int = 0, refund: bool = False, error: GatewayError | None = None
-    ) -> str:
-        record = self._record("released" if refund else "failed", error, None)
+    async def _release(self, way: Onward, *, why: str, refund: bool = False, error: GatewayError | None = None) -> str:
+        record = orjson.dumps(self._record("released" if refund else "failed", error, None))
         return await self._last_word(
-            store.release(self.claim, spec, why=why, delay_ms=delay_ms, refund=refund, attempt=orjson.dumps(record))
+            store.release(
+                self.claim,
+                way.spec,
+                why=why,
+                delay_ms=way.delay_ms,
+                refund=refund,
+                parked=way.parked,
+                attempt=record,
+            )
         )
 
     def _record(self, outcome: str, error: GatewayError | None, cost: str | None) -> dict[str, Any]:

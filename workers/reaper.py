@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 import structlog
 
 from mesh import store
+from mesh.reload import Reloaded
+from mesh.settings import Config
 from mesh.wire import Refused
 from workers.pipe import Pipe
 
@@ -16,11 +17,13 @@ log = structlog.get_logger()
 EVERY_S = 0.25  # a retry is never much later than its back-off
 
 
-async def reap(pipe: Pipe, providers: Sequence[str], max_attempts: int) -> None:
+async def reap(pipe: Pipe, settings: Reloaded[Config]) -> None:
     """Reap until cancelled. Any number of reapers may run at once."""
+    providers: dict[str, None] = {}  # all that there ever were: jobs may wait for one that config has lost
     while True:
+        providers |= dict.fromkeys(settings.current.providers)
         try:
-            done = await pipe.do(store.reap(providers, max_attempts=max_attempts))
+            done = await pipe.do(store.reap(providers, max_attempts=settings.current.lanes.max_attempts))
         except Refused as error:
             log.error("reaper_refused", why=str(error))
         else:

@@ -37,6 +37,7 @@ providers:
   closed: {adapter: openai, enabled: false}
 lanes: {retry_base_ms: 40, max_attempts: 2}
 requests: {max_websockets: 60, max_frame_bytes: 100000}
+circuit: {enabled: false}  # some of these providers fail on purpose, for other tests than the next
 """
 LIVE = ("openai", "second", "inner", "hasty", "idle", "down")
 SERVED = tuple(name for name in LIVE if name != "idle")  # no worker looks at the idle lane

@@ -29,6 +29,10 @@ def gateway(*arguments: str, **variables: str) -> subprocess.CompletedProcess[st
         pytest.param("a: [", 1, "not YAML", id="not YAML"),
         pytest.param(GOOD.replace("api_key_env", "api_key_evn"), 1, "did you mean api_key_env?", id="a typo"),
         pytest.param(GOOD.replace("openai: [gpt]", "opnai: [gpt]"), 1, "did you mean openai?", id="unknown provider"),
+        pytest.param(
+            GOOD.replace("adapter: openai", "adapter: opnai"), 1, "did you mean openai?", id="unknown adapter"
+        ),
+        pytest.param(GOOD + "aliases: {a: {targets: [a]}}\n", 1, "leads back to itself", id="an alias in a circle"),
     ],
 )
 def test_config_check_says_where_the_mistake_is(tmp_path: Path, text: str, code: int, place: str) -> None:
@@ -50,14 +54,14 @@ def test_a_missing_configuration_is_a_sentence(tmp_path: Path) -> None:
     assert done.stderr == f"gateway: {tmp_path}/none.yaml: No such file or directory\n"
 
 
-@pytest.mark.parametrize("command", [("chat", "hello"), ("jobs",)])
+@pytest.mark.parametrize("command", [("chat", "hello"), ("jobs",), ("route", "hello")])
 def test_without_a_gateway_it_says_how_to_get_one(tmp_path: Path, command: tuple[str, ...]) -> None:
     done = gateway(*command, "--home", str(tmp_path))
     assert done.returncode == 2
     assert "start one with `gateway up`" in done.stderr
 
 
-@pytest.mark.parametrize("command", [("chat", "hello"), ("jobs",)])
+@pytest.mark.parametrize("command", [("chat", "hello"), ("jobs",), ("route", "hello")])
 def test_a_gateway_that_does_not_answer_is_a_sentence(command: tuple[str, ...]) -> None:
     done = gateway(*command, GATEWAY_URL="http://127.0.0.1:9", GATEWAY_API_KEY="gw-x-y")
     assert done.returncode == 4

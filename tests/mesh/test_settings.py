@@ -70,6 +70,49 @@ BAD = [
     pytest.param(GOOD + "  a.batch: {adapter: openai}", "'a.batch'", id="a provider named like a lane"),
     pytest.param(GOOD + "  other: {private: true}", "providers.other.adapter: Field required", id="no adapter"),
     pytest.param(GOOD.replace("private: true", "private: perhaps"), "providers.ollama.private", id="not a boolean"),
+    pytest.param(
+        GOOD + "aliases: {fast: {targets: [gpt-4, opnai/x]}}",
+        "aliases.fast.targets.1: no alias, provider or prefix fits 'opnai/x', did you mean openai/…?",
+        id="an alias to nobody",
+    ),
+    pytest.param(
+        GOOD + "aliases: {fast: {targets: [gpt-4], canary: {model: zzz, share: 0.1}}}",
+        "aliases.fast.canary: no alias",
+        id="a canary that there is not",
+    ),
+    pytest.param(
+        GOOD + "aliases: {fast: {targets: [gpt-4], fallbacks: {error: [zzz]}}}",
+        "aliases.fast.fallbacks.error.0: no alias",
+        id="a fallback that there is not",
+    ),
+    pytest.param(
+        GOOD + "aliases: {a: {targets: [b]}, b: {targets: [gpt-4, a]}}",
+        "aliases.a: leads back to itself (a → b → a)",
+        id="aliases in a circle",
+    ),
+    pytest.param(
+        GOOD + "aliases: {gpt-4: {targets: [gpt-4]}}", "aliases.gpt-4: leads back to itself", id="an alias of itself"
+    ),
+    pytest.param(
+        GOOD + "aliases: {a/b: {targets: [gpt-4]}}", "aliases.a/b: an alias's name has no slash", id="an alias's slash"
+    ),
+    pytest.param(GOOD + "aliases: {a: {targets: []}}", "aliases.a.targets", id="an alias of nothing"),
+    pytest.param(
+        GOOD + "aliases: {a: {targets: [{model: gpt-4, weight: 0}]}}", "aliases.a.targets.0.weight", id="no weight"
+    ),
+    pytest.param(
+        GOOD + "aliases: {a: {targets: [gpt-4], rule: quickest}}", "aliases.a.rule: Input should be", id="no such rule"
+    ),
+    pytest.param(
+        GOOD + "aliases: {a: {targets: [gpt-4], shadow: {model: gpt-4, share: 2}}}",
+        "aliases.a.shadow.share",
+        id="more than all",
+    ),
+    pytest.param(
+        GOOD + "fallbacks: {gpt-4: {because: [gpt-4]}}", "fallbacks.gpt-4.because", id="a cause that there is not"
+    ),
+    pytest.param(GOOD + "requests: {default_model: zzz}", "requests.default_model: no alias", id="no such default"),
+    pytest.param(GOOD + "circuit: {open_s: 0}", "circuit.open_s", id="a circuit that is never open"),
 ]
 
 

@@ -28,7 +28,7 @@ ROUTER = Router(CONFIG, ["openai", "azure", "ollama"])
 
 
 def route(model: str, **wish: Any) -> list[str]:
-    return [f"{target.provider}:{target.model}" for target in ROUTER.route(Wish(model=model, **wish))]
+    return [f"{target.provider}:{target.model}" for target in ROUTER.route(Wish(model=model, **wish)).targets]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from flask import Blueprint
 
 from web.door import Door
-from web.endpoints import docs, generate, guard, jobs, models, operate, socket
+from web.endpoints import docs, generate, guard, jobs, models, operate, route, shadows, socket
 
 BLUEPRINTS: dict[str, Callable[[Door], Blueprint]] = {
     "docs": lambda door: docs.blueprint(version("gateway")),
@@ -17,5 +17,7 @@ BLUEPRINTS: dict[str, Callable[[Door], Blueprint]] = {
     "jobs": jobs.blueprint,
     "models": models.blueprint,
     "operate": operate.blueprint,
+    "route": route.blueprint,
+    "shadows": shadows.blueprint,
     "socket": socket.blueprint,
 }

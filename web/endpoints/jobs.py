@@ -19,7 +19,7 @@ from web.respond import later, replay
 _MOST_LISTED = 100
 
 
-def _number(text: str, param: str, least: int, most: int) -> int:
+def number(text: str, param: str, least: int, most: int) -> int:
     """
     Raises:
         RequestError: not a whole number in these bounds; names `param`.
@@ -31,7 +31,6 @@ def _number(text: str, param: str, least: int, most: int) -> int:
 
 def blueprint(door: Door) -> Blueprint:
     jobs = Blueprint("jobs", __name__)
-    limits = door.config.requests
 
     def caller() -> Caller:
         return door.gatekeeper.caller(request.environ.get("HTTP_AUTHORIZATION", ""))
@@ -52,7 +51,7 @@ def blueprint(door: Door) -> Blueprint:
 
     @jobs.post(JOBS)
     def create_job() -> Response:
-        who = caller()
+        who, limits = caller(), door.config.requests
         parsed = parse(JOBS, body.read(request.environ, limits.max_body_bytes), limits, headers_in(request.environ))
         return later(door, who, parsed, request.environ.get("HTTP_IDEMPOTENCY_KEY", "")).flask()
 
@@ -62,7 +61,7 @@ def blueprint(door: Door) -> Blueprint:
         state, after = request.args.get("state", ""), request.args.get("after", "")
         if state and state not in set(State):
             raise errors.RequestError(f"Invalid 'state': expected one of {', '.join(State)}.", param="state")
-        limit = _number(request.args.get("limit", "20"), "limit", 1, _MOST_LISTED)
+        limit = number(request.args.get("limit", "20"), "limit", 1, _MOST_LISTED)
         page = door.pipe.do(store.list_jobs(who.tenant, state=state, after=after, limit=limit))
         if page is None:
             raise errors.RequestError(f"Invalid 'after': no job '{after}' was found.", param="after")
@@ -99,6 +98,6 @@ def blueprint(door: Door) -> Blueprint:
             of_job, _, text = request.headers.get("Last-Event-ID", "0").rpartition(":")
             if of_job not in ("", job_id):
                 raise errors.RequestError("The Last-Event-ID is another job's.", param="starting_after")
-        return replay(door, who, job_id, _number(text, "starting_after", 0, 10**9), request.environ).flask()
+        return replay(door, who, job_id, number(text, "starting_after", 0, 10**9), request.environ).flask()
 
     return jobs

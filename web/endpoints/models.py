@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import orjson
@@ -9,6 +10,7 @@ from flask import Blueprint, Response, request
 
 from mesh import errors, store
 from mesh.job import Target
+from routing.choose import Router
 from web.door import Door
 
 
@@ -18,23 +20,31 @@ def blueprint(door: Door) -> Blueprint:
     def known() -> dict[str, dict[str, Any]]:
         """Every model that the prefixes lead to its own provider, by the name to ask for it."""
         listed = door.pipe.do(store.get_models())
+        setup = door.setup
         found: dict[str, dict[str, Any]] = {}
-        for provider in door.live:
-            for model in (*door.config.providers[provider].models, *listed.get(provider, ())):
-                name = model if _leads_to(model, provider) else f"{provider}/{model}"
-                found[name] = {
-                    "id": name,
-                    "object": "model",
-                    "created": int(door.started),
-                    "owned_by": provider,
-                    "provider": provider,
-                    "gateway": door.router.catalog.facts(Target(provider, model)),
-                }
+        for provider in setup.live:
+            for model in (*setup.config.providers[provider].models, *listed.get(provider, ())):
+                name = model if _leads_to(setup.router, model, provider) else f"{provider}/{model}"
+                found[name] = shown(name, Target(provider, model), setup.router)
+        for name in setup.config.aliases:
+            # An alias is shown with the facts of the target that config lists first.
+            with contextlib.suppress(errors.NotFound):
+                found[name] = shown(name, setup.router.target(name), setup.router)
         return found
 
-    def _leads_to(model: str, provider: str) -> bool:
+    def shown(name: str, target: Target, router: Router) -> dict[str, Any]:
+        return {
+            "id": name,
+            "object": "model",
+            "created": int(door.started),
+            "owned_by": target.provider,
+            "provider": target.provider,
+            "gateway": router.catalog.facts(target),
+        }
+
+    def _leads_to(router: Router, model: str, provider: str) -> bool:
         try:
-            return door.router.target(model, None).provider == provider
+            return router.target(model).provider == provider
         except errors.GatewayError:
             return False
 

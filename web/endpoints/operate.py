@@ -9,9 +9,12 @@ import orjson
 from flask import Blueprint, Response, request
 
 from mesh import errors, lanes, store
+from web import reloading
 from web.auth import Caller
 from web.door import Door
+from web.setup import waiting_for_restart
 
+_ROUTING = {"provider_models", "aliases", "fallbacks", "circuit"}
 _BEATEN_S = 12  # a worker renews every 5 s
 
 
@@ -21,6 +24,7 @@ def _json(body: Any) -> Response:
 
 def blueprint(door: Door) -> Blueprint:
     operate = Blueprint("operate", __name__)
+    began = door.config
 
     def caller(*, admin: bool) -> Caller:
         who = door.gatekeeper.caller(request.environ.get("HTTP_AUTHORIZATION", ""))
@@ -42,15 +46,15 @@ def blueprint(door: Door) -> Blueprint:
     @operate.get("/health")
     def health() -> Response:
         door.pipe.do(store.ping())
-        return _json({"status": "ok", "redis": "ok", "providers": door.live, "waiting": door.replies.waiting})
+        return _json({"status": "ok", "redis": "ok", "providers": list(door.live), "waiting": door.replies.waiting})
 
     @operate.get("/providers")
     def providers() -> Response:
         caller(admin=False)
         listed = door.pipe.do(store.get_models())
         since_ms = int((time.time() - _BEATEN_S) * 1000)
-        rows = []
-        for name, provider in door.config.providers.items():
+        rows, setup = [], door.setup
+        for name, provider in setup.config.providers.items():
             loads = {}
             for lane in lanes.of_provider(name):
                 waiting, running = (door.pipe.do(call) for call in store.lane_load(lane))
@@ -60,8 +64,8 @@ def blueprint(door: Door) -> Blueprint:
                     "name": name,
                     "adapter": provider.adapter,
                     "private": provider.private,
-                    "enabled": name in door.live,
-                    "prefixes": door.config.provider_models.get(name, []),
+                    "enabled": name in setup.live,
+                    "prefixes": setup.config.provider_models.get(name, []),
                     "workers": door.pipe.do(store.live_workers(name, since_ms)),
                     "lanes": loads,
                     "models": listed.get(name, []),
@@ -72,13 +76,23 @@ def blueprint(door: Door) -> Blueprint:
     @operate.get("/settings")
     def settings() -> Response:
         caller(admin=True)
-        return _json({"provider_models": door.config.provider_models, "guardrails": door.guardian.state()})
+        setup, told = door.setup, door.setup.config.model_dump(mode="json", include=_ROUTING)
+        return _json(
+            {
+                **told,
+                "default_model": setup.config.requests.default_model,
+                "file": reloading.told(door.settings),
+                "waiting_for_restart": waiting_for_restart(began, setup.config),
+                "guardrails": door.guardian.state(),
+                "ill": door.outlook.states(),
+            }
+        )
 
     @operate.get("/config")
     def config() -> Response:
         caller(admin=True)
         # The file names the variables that hold secrets, and holds none itself.
-        return _json(door.config.model_dump(mode="json") | {"live": door.live})
+        return _json(door.config.model_dump(mode="json") | {"live": list(door.live)})
 
     @operate.get("/redis-test")
     def redis_test() -> Response:

@@ -26,6 +26,7 @@ EMBEDDINGS = "/v1/embeddings"
 JOBS = "/v1/jobs"
 MODERATIONS = "/v1/moderations"
 CHECK = "/v1/guard/check"
+ROUTE = "/v1/route"
 
 Sorted = tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]  # the provider's, the gateway's, what was dropped
 
@@ -86,6 +87,11 @@ def check(endpoint: str, document: dict[str, Any], limits: RequestLimits, header
         NotFound: no such endpoint.
     """
     asked = gateway_fields.from_headers(headers)
+    if endpoint == ROUTE:
+        document = dict(document)
+        endpoint = document.pop("endpoint", CHAT)
+        if not isinstance(endpoint, str) or endpoint not in SHAPES:
+            raise RequestError(f"Invalid 'endpoint': expected one of {', '.join(SHAPES)}.", param="endpoint")
     if endpoint != JOBS:
         return _check(endpoint, document, limits, asked)
     _validate(JOB, document)
@@ -118,6 +124,8 @@ def _check(endpoint: str, document: dict[str, Any], limits: RequestLimits, asked
     shape = SHAPES.get(endpoint)
     if shape is None:
         raise NotFound(f"There is no endpoint {endpoint[:64]!r} that takes such a body.")
+    if limits.default_model and not document.get("model"):
+        document = {**document, "model": limits.default_model}
     _validate(shape, document)
     # Most bodies hold nothing but OpenAI's own parameters, none of them null, and are passed on as they came.
     plain = document.keys() <= shape.parameters and None not in document.values()

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import pkgutil
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import cast
 
 from mesh.errors import ConfigError
-from mesh.settings import ProviderConfig
+from mesh.settings import Config, ProviderConfig, parse_config
+from routing.health import Room
 from workers.providers import anthropic, bedrock, ollama, openai
 from workers.providers.adapter import Adapter, Answer, Call, Endpoint, Tally
 from workers.providers.provider import Provider
-from workers.transports import OpenTransport, Upstream, direct
+from workers.transports import Heard, OpenTransport, Request, Upstream, direct
 from workers.transports.framing import ServerSentEvents
+from workers.transports.room import room_in
 
-__all__ = ["ADAPTERS", "Adapter", "Answer", "Call", "Endpoint", "Provider", "Tally", "open_provider"]
+__all__ = ["ADAPTERS", "Adapter", "Answer", "Call", "Endpoint", "Provider", "Tally", "open_provider", "parse", "place"]
 
 ADAPTERS: Mapping[str, Adapter] = {
     "anthropic": anthropic,
@@ -26,10 +29,23 @@ ADAPTERS: Mapping[str, Adapter] = {
 }
 
 
-def open_provider(name: str, config: ProviderConfig, slots: int = 64) -> Provider:
-    """A provider as config describes it. It connects at its first call and reads its key then.
+def parse(text: str, name: str) -> Config:
+    """Our configuration, with what only adapters can say of their providers checked too.
 
-    slots: how many calls may run at once.
+    Raises:
+        ConfigError: with the file's name and each place that is wrong.
+    """
+    config = parse_config(text, name)
+    for provider, stanza in config.providers.items():
+        try:
+            place(provider, stanza)
+        except ConfigError as error:
+            raise ConfigError(f"{name}: {error}") from error
+    return config
+
+
+def place(name: str, config: ProviderConfig) -> tuple[Adapter, str]:
+    """A provider's adapter, and its whole URL.
 
     Raises:
         ConfigError: there is no such adapter, or its URL is none.
@@ -48,10 +64,40 @@ def open_provider(name: str, config: ProviderConfig, slots: int = 64) -> Provide
         usable = False
     if not usable or parts.username or parts.query or parts.fragment:
         raise ConfigError(f"providers.{name}.base_url: expected http(s)://host[:port][/path], no user, no query")
+    return adapter, url
+
+
+def open_provider(
+    name: str, config: ProviderConfig, slots: int = 64, heard: Callable[[str, Room], None] | None = None
+) -> Provider:
+    """A provider as config describes it. It connects at its first call and reads its key then.
+
+    slots: how many calls may run at once.
+    heard: told what room the provider says is left for a model, where it says so.
+
+    Raises:
+        ConfigError: there is no such adapter, or its URL is none.
+    """
+    adapter, url = place(name, config)
     framing = adapter.DIRECT
     upstream = Upstream(name, url, config.timeouts.connect_s, framing or ServerSentEvents, config.home(), slots)
+    if heard is not None:
+        upstream = dataclasses.replace(upstream, heard=_listening(adapter, heard))
     if config.transport == "direct" and framing is not None:
         return Provider(name, config, adapter, direct.open_transport(upstream))
     # An SDK is slow to import and large: only a worker whose config asks for it loads it.
     open_sdk = cast(OpenTransport, pkgutil.resolve_name(adapter.SDK))
     return Provider(name, config, adapter, open_sdk(upstream))
+
+
+def _listening(adapter: Adapter, heard: Callable[[str, Room], None]) -> Heard | None:
+    """What reads the room that is left from an answer's headers; None where the provider never tells it."""
+    names = adapter.ROOM
+    if names is None:
+        return None
+
+    def listen(request: Request, headers: Mapping[str, str]) -> None:
+        if request.body is not None and (room := room_in(headers, names)) is not None:
+            heard(str(request.body.get("model", "")), room)
+
+    return listen

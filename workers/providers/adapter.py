@@ -10,6 +10,7 @@ from mesh.errors import GatewayError
 from workers.transports import Request
 from workers.transports.faults import Refusal
 from workers.transports.framing import Framing
+from workers.transports.room import RoomNames
 
 Endpoint = Literal["chat.completions", "completions", "embeddings"]
 
@@ -116,6 +117,7 @@ class Adapter(Protocol):
     PARAMETERS: Mapping[Endpoint, Mapping[str, Parameter]]
     UNLISTED: Parameter  # how a parameter is taken that stands in no table
     MODELS: Request
+    ROOM: RoomNames | None  # the headers that say what is left of the provider's limits; None: it says nothing
     TAKES_IMAGE_URLS: bool  # the provider fetches an image by its https URL; else it gets the bytes, as a data URL
 
     def url(self, text: str, /) -> str:

@@ -23,11 +23,18 @@ from workers.providers.statuses import error_of
 from workers.transports import Request
 from workers.transports.faults import Refusal
 from workers.transports.framing import Framing, MessageEvents
+from workers.transports.room import RoomNames
 
 DEFAULT_URL = "https://api.anthropic.com"
 DIRECT: type[Framing] | None = MessageEvents
 SDK = "workers.providers.sdk.anthropic:open_transport"
 MODELS = Request("/v1/models?limit=1000")
+ROOM: RoomNames | None = RoomNames(
+    requests="anthropic-ratelimit-requests-remaining",
+    tokens="anthropic-ratelimit-tokens-remaining",
+    requests_reset="anthropic-ratelimit-requests-reset",
+    tokens_reset="anthropic-ratelimit-tokens-reset",
+)
 TAKES_IMAGE_URLS = True
 MESSAGES = "/v1/messages"
 VERSION = "2023-06-01"  # of the wire; every request names it

@@ -20,11 +20,13 @@ from workers.providers.statuses import error_of
 from workers.transports import Request
 from workers.transports.faults import Refusal
 from workers.transports.framing import Framing
+from workers.transports.room import RoomNames
 
 DEFAULT_URL = ""  # the region's own, which boto3 knows
 DIRECT: type[Framing] | None = None
 SDK = "workers.providers.sdk.bedrock:open_transport"
 MODELS = Request("/foundation-models")
+ROOM: RoomNames | None = None
 TAKES_IMAGE_URLS = False
 
 CONVERSE = "/model/{modelId}/converse"

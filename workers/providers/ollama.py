@@ -18,12 +18,14 @@ from workers.providers.statuses import error_of
 from workers.transports import Request
 from workers.transports.faults import Refusal
 from workers.transports.framing import Framing, JSONLines
+from workers.transports.room import RoomNames
 
 DEFAULT_URL = "http://127.0.0.1:11434"
 DEFAULT_PORT = 11434
 DIRECT: type[Framing] | None = JSONLines
 SDK = "workers.providers.sdk.ollama:open_transport"
 MODELS = Request("/api/tags")
+ROOM: RoomNames | None = None
 TAKES_IMAGE_URLS = False
 
 PATHS: Mapping[Endpoint, str] = {

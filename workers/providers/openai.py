@@ -32,11 +32,18 @@ from workers.providers.statuses import error_of
 from workers.transports import Request
 from workers.transports.faults import Refusal
 from workers.transports.framing import Framing, ServerSentEvents
+from workers.transports.room import RoomNames
 
 DEFAULT_URL = "https://api.openai.com/v1"
 DIRECT: type[Framing] | None = ServerSentEvents
 SDK = "workers.providers.sdk.openai:open_transport"
 MODELS = Request("/models")
+ROOM: RoomNames | None = RoomNames(
+    requests="x-ratelimit-remaining-requests",
+    tokens="x-ratelimit-remaining-tokens",
+    requests_reset="x-ratelimit-reset-requests",
+    tokens_reset="x-ratelimit-reset-tokens",
+)
 TAKES_IMAGE_URLS = True
 
 PATHS: Mapping[Endpoint, str] = {

@@ -21,6 +21,9 @@ class Request:
     body: dict[str, Any] | None = None
 
 
+Heard = Callable[[Request, Mapping[str, str]], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Upstream:
     """Where a transport connects to."""
@@ -31,6 +34,8 @@ class Upstream:
     framing: type[Framing]
     region: str = ""  # of a cloud; empty: its SDK finds out
     slots: int = 64  # calls at once, for a transport that needs a thread for each
+    # Told the headers of each answer, where the provider says in them what is left of its limits.
+    heard: Heard | None = None
 
 
 class Transport(Protocol):

@@ -80,6 +80,8 @@ class Direct:
                     url, data=orjson.dumps(request.body), headers=headers, allow_redirects=False
                 )
             if response.status < 300:
+                if self._upstream.heard is not None:
+                    self._upstream.heard(request, response.headers)
                 return response
             try:
                 raw = await response.read()

@@ -1,0 +1,73 @@
+"""Where a job goes from here: to another target, back to this one after a pause, or aside until one is well again."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from dataclasses import dataclass
+
+from mesh.errors import Again, GatewayError
+from mesh.job import Claim, Spec
+from mesh.settings import Config
+from routing.fallbacks import following, moved
+from routing.health import Outlook
+
+_SPREAD_S = 1.0  # what waited for one provider does not come back in one moment
+
+
+@dataclass(frozen=True, slots=True)
+class Onward:
+    spec: Spec
+    delay_s: float = 0.0
+    parked: bool = False  # every target that may have it cools down
+
+    @property
+    def delay_ms(self) -> int:
+        return round(self.delay_s * 1000)
+
+
+def after(claim: Claim, error: GatewayError, config: Config, outlook: Outlook, left_s: float) -> Onward | None:
+    """What comes after a failed attempt; None: nothing, the job has failed.
+
+    left_s: until its deadline.
+    """
+    spec, limits = claim.spec, config.lanes
+    if claim.attempt >= limits.max_attempts:
+        return None
+    ways = [moved(spec, place) for place in following(spec, error) if _may(claim, spec, place, config)]
+    for way in ways:
+        if not outlook.cooling_s(way.target):
+            return Onward(way)
+    here = error.again is Again.HERE and _may(claim, spec, spec.at, config)
+    if here and not outlook.cooling_s(spec.target):
+        backoff_ms = limits.retry_base_ms * 2 ** (claim.attempt - 1) * random.uniform(0.5, 1.0)
+        delay_s = max(backoff_ms / 1000, error.retry_after_s or 0)
+        return Onward(spec, delay_s) if delay_s <= min(limits.retry_max_ms / 1000, left_s) else None
+    return _parked([*ways, spec] if here else ways, outlook, left_s)
+
+
+def aside(claim: Claim, config: Config, outlook: Outlook, left_s: float) -> Onward | None:
+    """Where a job goes instead of to its target, when that cools down; None: it stays, and is asked now."""
+    spec = claim.spec
+    if not outlook.cooling_s(spec.target):
+        return None
+    places = [place for place in range(spec.main or len(spec.targets)) if place != spec.at and place not in spec.tried]
+    ways = [dataclasses.replace(spec, at=place) for place in places if _may(claim, spec, place, config)]
+    for way in ways:
+        if not outlook.cooling_s(way.target):
+            return Onward(way)
+    return _parked([*ways, spec], outlook, left_s)
+
+
+def _may(claim: Claim, spec: Spec, place: int, config: Config) -> bool:
+    """Whether the job may go there, by what config says now: it may have changed since the route was made."""
+    provider = config.providers.get(spec.targets[place].provider)
+    return provider is not None and (provider.private or not claim.private)
+
+
+def _parked(ways: list[Spec], outlook: Outlook, left_s: float) -> Onward | None:
+    if not ways:
+        return None
+    way = min(ways, key=lambda each: outlook.cooling_s(each.target))
+    delay_s = outlook.cooling_s(way.target) + random.uniform(0.05, _SPREAD_S)
+    return Onward(way, delay_s, parked=True) if delay_s < left_s else None
