@@ -135,11 +135,16 @@ def _cost(choice: Choice, sight: Sight) -> Why | None:
     usd, most = sight.usd(choice.target), sight.wish.max_cost_usd
     if usd is None:
         return Reason.PRICE_UNKNOWN, "nobody knows its price"
-    assert most is not None
-    return (Reason.MAX_COST, f"it may cost {usd} USD") if usd > most else None
+    return (Reason.MAX_COST, f"it may cost {usd} USD") if most is not None and usd > most else None
 
 
 def _too_expensive(sight: Sight, dropped: Sequence[Dropped]) -> GatewayError:
+    if sight.wish.max_cost_usd is None:
+        return errors.RequestError(
+            f"Nobody knows a price of the model '{sight.wish.model}', and this key's budget needs one.",
+            param="model",
+            code="price_unknown",
+        )
     known = [usd for each in dropped if (usd := sight.usd(each.target)) is not None]
     least = f"the cheapest may cost {min(known)} USD" if known else "no target has a known price"
     return errors.RequestError(
@@ -193,7 +198,7 @@ FILTERS: tuple[Filter, ...] = (
         _takes("output_modalities", Reason.CANNOT_ANSWER_SO, "answer with"),
         _incapable("modalities"),
     ),
-    Filter(lambda sight: sight.wish.max_cost_usd is not None, _cost, _too_expensive),
+    Filter(lambda sight: sight.wish.max_cost_usd is not None or sight.wish.must_have_price, _cost, _too_expensive),
     Filter(lambda sight: sight.wish.needs.prompt_tokens or sight.wish.most.answer_tokens, _fits),
     Filter(lambda sight: not sight.outlook.calm, _well),
     Filter(lambda sight: not sight.outlook.calm, _room),

@@ -29,6 +29,7 @@ class Wish:
     fallbacks: Sequence[str] | None = None  # models, or provider/model; None: those that config gives
     private: bool = False
     max_cost_usd: Decimal | None = None
+    must_have_price: bool = False  # a budget that may not be overrun cannot hold what nobody can price
     most: Most = NOT_SAID
     needs: Needs = NO_NEEDS
     allowed_models: tuple[str, ...] | None = None  # the key's; None: all. `gpt-4*` is all that begin so
