@@ -44,6 +44,7 @@ class Environment(BaseSettings):
     slots: int = Field(64, ge=1, le=2048)  # jobs that one worker process runs at once
     grace_s: float = Field(120.0, ge=0)  # how long a worker may finish what it runs after SIGTERM
     heartbeat_file: Path | None = None  # touched by the worker's loop; its age is the liveness probe
+    ready_file: Path | None = None  # there while the worker is known in Redis and takes jobs: the readiness probe
     metrics_dir: Path | None = None  # where the web processes keep their counters for the metrics port
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     allowed_origins: str = ""  # comma-separated origins that may open a WebSocket from a browser

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import orjson
 import redis
@@ -295,8 +295,7 @@ def renew(boot: str, providers: Sequence[str], held: Iterable[tuple[str, int, st
     return _call("renew", args, _renewed)
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(NamedTuple):
     """What a worker has to say of one job: events in their order, the first with the number `first`."""
 
     job_id: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 import socket
 import subprocess
 import time
@@ -18,10 +20,37 @@ from mesh import store
 ACL = ["on", ">secret", "~gw:*", "+@all", "-@dangerous", "+info", "-script|flush"]
 
 
+# Tests that start whole gateways run one after another in one of the workers; the others have the rest.
+STACKS = {
+    "acceptance": "stack",
+    "chaos": "stack",
+    "cli": "stack",
+    "deploy": "stack",
+    "ecosystem": "ecosystem",
+    "scripts": "stack",
+}
+
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_PORTS = range(10_000 + 2_000 * _WORKER, 12_000 + 2_000 * _WORKER)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        group = STACKS.get(item.path.relative_to(Path(__file__).parent).parts[0])
+        if group is not None:
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A port that nobody has: below those that the kernel gives out by itself, in another range for each worker."""
+    while True:
+        port = random.choice(_PORTS)
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def wait_until(true: Callable[[], object], within_s: float = 10.0, what: str = "") -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import gevent
 from flask import Flask, Response, g, request
 from gunicorn.arbiter import Arbiter
 
@@ -74,5 +75,6 @@ def create_app(environment: Environment | None = None) -> Flask:
 
     app.wsgi_app = Front(door, app.wsgi_app, meters)  # type: ignore[method-assign]  # Flask's own way to put something before it
     door.start()
+    gevent.spawn(meters.show_waiting, lambda: door.replies.waiting)
     calm_collector()
     return app

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Callable
 
+import gevent
 from prometheus_client import Counter, Gauge, Histogram
 
 _REQUESTS = Counter("gateway_requests_total", "Answered HTTP requests.", ["endpoint", "status"])
@@ -14,6 +16,8 @@ _SECONDS = Histogram(
     ["endpoint"],
     buckets=(0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120),
 )
+_WAITING = Gauge("gateway_waiting", "Jobs whose callers wait for them now.", multiprocess_mode="livesum")
+_LOOK_S = 1.0
 _GUARDED = Counter(
     "gateway_guard_verdicts_total", "What the guard said other than to allow.", ["stage", "category", "action"]
 )
@@ -53,6 +57,12 @@ class Requests:
     """Counts this process's answers."""
 
     now = staticmethod(time.monotonic)
+
+    def show_waiting(self, waiting: Callable[[], int]) -> None:
+        """Keep the gauge at what `waiting` tells, for as long as this process lives."""
+        while True:
+            _WAITING.set(waiting())
+            gevent.sleep(_LOOK_S)
 
     def count(self, endpoint: str, status: int, began: float) -> None:
         _counter(endpoint, status).inc()

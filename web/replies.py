@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import gevent
@@ -184,7 +185,13 @@ class Follower:
         self._queue.put((_STOPPING, None, b""))
 
     def next(self, timeout_s: float) -> tuple[int, Event] | None:
-        """The next event with its number; None when none came in that time.
+        """The next event with its number; None when none came in that time. Raises what `batch` raises."""
+        if not self._ready:
+            self._wait(timeout_s)
+        return self._ready.popleft() if self._ready else None
+
+    def batch(self, timeout_s: float) -> Sequence[tuple[int, Event]]:
+        """All events that have come, at least the next, with their numbers; none when none came in that time.
 
         Raises:
             HungUp: the client has gone.
@@ -192,31 +199,40 @@ class Follower:
             NotFound: the job, or the part of its log that comes next, is no longer kept.
             StoreUnavailable: nothing was heard, and Redis cannot be asked.
         """
+        if not self._ready:
+            self._wait(timeout_s)
+        ready, self._ready = self._ready, deque()
+        return ready
+
+    def _wait(self, timeout_s: float) -> None:
         self._heard = now = time.monotonic()
         self._until = now + timeout_s
-        while not self._ready:
+        queue = self._queue
+        while not (self._ready and queue.empty()):
             self._listening = True
-            number, end_length, sealed = self._queue.get()
+            entry = number, end_length, sealed = queue.get()
             self._listening = False
             if number == self.cursor + 1 and sealed:
                 if end_length is None:
                     self._take(number, events.load(self.seal.open(f"event:{number}", sealed)))
                 else:
                     self._take(number, open_end(self.seal, sealed[:end_length], sealed[end_length:]))
-            elif number > self.cursor or number == _HEAL:
-                self._heal()
+            elif self._ready and not 0 <= number <= self.cursor:
+                queue.put(entry)  # it may fail, and what came before it shall be given out first
+                return
             elif number == _TICK:
                 now = time.monotonic()
                 if now - self._heard >= SILENCE_S:
                     self._heard = now
                     self._heal()
                 if not self._ready and now >= self._until:
-                    return None
+                    return
+            elif number > self.cursor or number == _HEAL:
+                self._heal()
             elif number == _HUNG_UP:
                 raise HungUp
             elif number == _STOPPING:
                 raise errors.Stopping("This process of the gateway is shutting down; the job goes on.", retry_after_s=1)
-        return self._ready.popleft()
 
     def end(self, timeout_s: float) -> Event | None:
         """The job's end, however many events come before it; None when it has not ended in that time."""

@@ -80,19 +80,15 @@ def is_usage(chunk: bytes) -> bool:
 
 def stream(follower: Follower, lines: Lines, first: tuple[int, Event] | None) -> Iterator[bytes]:
     """The whole answer; `first` is an event that was waited for before the status was decided."""
-    if first is None:
-        yield KEEP_ALIVE  # the answer's head leaves with its first bytes
-    pending = first
-    while True:
-        if pending is None:
-            pending = follower.next(KEEP_ALIVE_S)
-            if pending is None:
-                yield KEEP_ALIVE
-                continue
-        number, event = pending
-        pending = None
-        written = lines.write(number, event)
-        if written:
-            yield written
-        if event.kind is Kind.END:
-            return
+    # The answer's head leaves with its first bytes.
+    yield KEEP_ALIVE if first is None else lines.write(*first)
+    last = first
+    while last is None or last[1].kind is not Kind.END:
+        batch = follower.batch(KEEP_ALIVE_S)
+        if batch:
+            last = batch[-1]
+            written = b"".join([lines.write(number, event) for number, event in batch])
+            if written:
+                yield written
+        else:
+            yield KEEP_ALIVE

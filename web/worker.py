@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from socket import MSG_DONTWAIT
+from socket import MSG_DONTWAIT as _MSG_DONTWAIT
 from typing import Any
 
 import gevent
@@ -25,9 +25,11 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from mesh.errors import RequestError
 
+_INFORMING = (b"HTTP/1.1 1", b"HTTP/1.0 1")  # heads after which the client speaks, or waits for another
 _UNREAD_S = 60.0
 _LAST_WORDS_S = 5.0  # of the grace, kept for telling those who still wait
 _STATUSES = {LimitRequestLine: b"414 URI Too Long", LimitRequestHeaders: b"431 Request Header Fields Too Large"}
+_DONT_WAIT = int(_MSG_DONTWAIT)  # the enum's own `|` costs more than the rest of a send
 _OUR_OWN = (InvalidResponseHeader, InvalidResponseHeaderName)
 _REFUSED = (
     b"HTTP/1.1 %b\r\nConnection: close\r\nContent-Type: application/json\r\n"
@@ -36,11 +38,28 @@ _REFUSED = (
 
 
 class _Socket(socket.socket):
-    """A client's socket that asks the kernel for its buffer's size only when that is full, not at every chunk."""
+    """A client's socket that asks the kernel for its buffer's size only when that is full, not at every chunk.
+
+    An answer's head leaves with the first bytes of its body, while `holds_heads` is set: one call of the kernel less,
+    and one packet.
+    """
+
+    holds_heads = False
+    _head = b""
+
+    def flush(self) -> None:
+        """Send a head that has no body."""
+        if self._head:
+            self.sendall(b"")
 
     def sendall(self, data: Any, flags: int = 0) -> None:
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif self.holds_heads and data.startswith(b"HTTP/1.") and not data.startswith(_INFORMING):
+            self._head = data
+            return
         try:
-            sent = self._sock.send(data, flags | MSG_DONTWAIT)
+            sent = self._sock.send(data, flags | _DONT_WAIT)
         except BlockingIOError:
             sent = 0
         if sent < len(data):
@@ -62,10 +81,14 @@ class DoorWorker(GeventWorker):
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
         self.active += 1
+        sock.holds_heads = True
         try:
             return super().handle_request(listener_name, req, sock, addr)
         finally:
+            sock.holds_heads = False
             self.active -= 1
+            with contextlib.suppress(OSError):
+                sock.flush()
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """What is refused before it is a request is refused in the same shape as everything else."""

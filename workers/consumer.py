@@ -112,6 +112,7 @@ class Consumer:
             outlook=self._outlook,
             recorder=self._recorder,
         )
+        self._show_readiness()  # a process before this one may have left its file
         self._claiming.set()
         beside: list[Coroutine[Any, Any, None]] = [
             self._pipe.run(), self._freight.run(), self._renew(), self._listen(), self._beat(), self._list_models(),
@@ -197,6 +198,14 @@ class Consumer:
 
     def stop_claiming(self) -> None:
         self._claiming.clear()
+        self._show_readiness()
+
+    def _show_readiness(self) -> None:
+        path = self._environment.ready_file
+        if path is not None and self._claiming.is_set():
+            path.touch()
+        elif path is not None:
+            path.unlink(missing_ok=True)
 
     async def drain(self, grace_s: float) -> None:
         """Let what runs end within `grace_s`; then give back what has said nothing, and cut off the rest."""
@@ -363,6 +372,7 @@ class Consumer:
                     held.attempt.stop(renewed.stops[job_id])
                 else:
                     held.renewed_s = asked
+            self._show_readiness()
             await asyncio.sleep(RENEW_S)
 
     async def _beat(self) -> None:

@@ -90,7 +90,10 @@ class Publisher:
     def leave(self, most: int) -> store.Said:
         """What leaves now: at most so many events."""
         first = self.last - len(self.waiting) + 1
-        leaving, self.waiting = self.waiting[:most], self.waiting[most:]
+        if len(self.waiting) <= most:
+            leaving, self.waiting = self.waiting, []
+        else:
+            leaving, self.waiting = self.waiting[:most], self.waiting[most:]
         self._under_way += len(leaving)
         return store.Said(self._claim.id, self._claim.fence, first, self.said, leaving)
 

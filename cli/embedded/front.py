@@ -41,7 +41,8 @@ class Front:
             self._embedder = await loop.run_in_executor(self._thread, Embedder)
             self._digests = loop.run_in_executor(None, _digests)
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
-            connector = aiohttp.TCPConnector(limit=0)
+            # llama.cpp's server ends a connection after a few idle seconds, perhaps just as it is used again.
+            connector = aiohttp.TCPConnector(limit=0, force_close=True)
             async with aiohttp.ClientSession(self._model, timeout=timeout, connector=connector) as self._session:
                 yield
 

@@ -12,7 +12,9 @@ from cli.embedded import packages
 
 SLOTS = 4  # answers at once; each has its own part of the key-value cache
 CONTEXT = 4096  # tokens of one slot: Ollama's own default
-THREADS = 4
+# Several threads wait for each other, spinning, some hundred times a token: on cores that others use as well two made
+# 0.5 tokens a second where one makes 20.
+THREADS = 1
 WARNINGS = 2
 
 
@@ -22,7 +24,7 @@ def parameters(port: int) -> CommonParams:
     params.port = port
     params.n_ctx = SLOTS * CONTEXT
     params.n_parallel = SLOTS
-    params.cpuparams.n_threads = min(THREADS, os.cpu_count() or 1)
+    params.cpuparams.n_threads = THREADS
     params.cpuparams_batch.n_threads = params.cpuparams.n_threads
     params.n_threads_http = 64  # one is held by each answer, also by those that wait for a slot
     params.cache_ram_mib = 0  # no store of old prompts, which may take 8 GB

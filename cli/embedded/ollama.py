@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 CHAT = "smollm2:135m"
 EMBED = ("all-minilm-l6-v2", "all-minilm")
+DEFAULT_TOKENS = 512  # of an answer for which nobody names a limit: a model this small often finds no end by itself
 LIBRARY = "registry.ollama.ai/library/"
 
 Document = dict[str, Any]
@@ -28,7 +29,7 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    num_predict: int = -1  # below zero: until the context is full
+    num_predict: int = DEFAULT_TOKENS  # below zero: until the context is full, which is Ollama's own default
     seed: int | None = None
     stop: list[str] | str | None = None
     temperature: float = Field(default=0.8, ge=0)

@@ -337,6 +337,19 @@ def test_a_client_that_asks_whether_to_send_its_body_is_told_to(gateway: Gateway
     assert len(part.asked) == 1
 
 
+@pytest.mark.parametrize(
+    ("method", "whole"),
+    [pytest.param("GET", b'{"status":"ok"}', id="with a body"), pytest.param("HEAD", b"\r\n\r\n", id="a head alone")],
+)
+def test_an_answer_leaves_in_one_piece(gateway: Gateway, method: str, whole: bytes) -> None:
+    host, port = gateway.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), 10) as connection:
+        for _ in range(2):  # the connection is kept
+            connection.sendall(f"{method} /health/live HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            answer = connection.recv(65536)
+            assert answer.startswith(b"HTTP/1.1 200 OK\r\n") and answer.endswith(whole)
+
+
 def test_a_body_that_ends_too_soon_is_no_request(gateway: Gateway) -> None:
     model, part = gateway.model()
     sent = orjson.dumps(chat(model))

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import ollama
 import pytest
 
+from cli.embedded.ollama import DEFAULT_TOKENS, Chat, Message, Options
 from tests.conftest import free_port, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -104,10 +105,32 @@ def test_a_streamed_answer_is_the_whole_one_in_pieces(urls: Urls) -> None:
 
 def test_a_schema_binds_the_answer(urls: Urls) -> None:
     schema = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}
-    status, body = fetch(f"{urls.front}/api/chat", ask(stream=False, format=schema, options={"num_predict": 64}))
+    status, body = fetch(
+        f"{urls.front}/api/chat", ask(stream=False, format=schema, options={"temperature": 0, "num_predict": 64})
+    )
     assert status == 200
     assert isinstance(json.loads(body["message"]["content"])["age"], int)
     assert body["done_reason"] == "stop"
+
+
+def test_an_answer_without_a_limit_ends_all_the_same() -> None:
+    bounded = Chat(messages=[Message(role="user", content="hi")])
+    endless = Chat(messages=[Message(role="user", content="hi")], options=Options(num_predict=-2))
+    assert bounded.upstream()[1]["max_tokens"] == DEFAULT_TOKENS
+    assert endless.upstream()[1]["max_tokens"] == -1
+
+
+def test_a_connection_that_the_model_has_ended_is_not_used_again(urls: Urls) -> None:
+    """llama.cpp's server ends an idle connection after some seconds, and may do so while a request is on its way."""
+    fetch(f"{urls.front}/api/chat", ask(stream=False))
+    port = int(urls.model.rpartition(":")[2])
+    assert not [line for line in Path("/proc/net/tcp").read_text().splitlines()[1:] if _open_to(line, port)]
+
+
+def _open_to(line: str, port: int) -> bool:
+    """Whether a line of /proc/net/tcp is a client's established connection to this port."""
+    _, _, remote, state, *_ = line.split()
+    return state == "01" and int(remote.rpartition(":")[2], 16) == port
 
 
 def test_stop_words_and_json_mode_reach_the_model(urls: Urls) -> None:

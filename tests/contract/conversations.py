@@ -57,7 +57,7 @@ CALLED = {
 HELLO = Reply()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Conversation:
     name: str
     body: dict[str, Any]

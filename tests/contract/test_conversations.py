@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 from typing import Any
 
@@ -34,10 +35,16 @@ async def _both(
         return answer, chunks, server
 
 
+@functools.cache
+def _exchanged(pair: Pair, conversation: Conversation) -> tuple[Answer, list[dict[str, Any]], StandIn]:
+    """A conversation takes place once; what came of it is looked at from several sides."""
+    return run(_both(pair, call(conversation.body), conversation.reply, conversation.piece_bytes))
+
+
 @pytest.mark.parametrize("conversation", CONVERSATIONS, ids=str)
 def test_a_conversation_comes_back_as_openai_would_say_it(pair: Pair, conversation: Conversation) -> None:
     reply = conversation.reply
-    answer, chunks, server = run(_both(pair, call(conversation.body), reply, conversation.piece_bytes))
+    answer, chunks, server = _exchanged(pair, conversation)
 
     count = conversation.body.get("n", 1)
     assert [choice["index"] for choice in answer.body["choices"]] == list(range(count))
@@ -75,7 +82,7 @@ def test_a_conversation_comes_back_as_openai_would_say_it(pair: Pair, conversati
 
 @pytest.mark.parametrize("conversation", CONVERSATIONS, ids=str)
 def test_answers_and_chunks_are_of_openais_own_types(pair: Pair, conversation: Conversation) -> None:
-    answer, chunks, _ = run(_both(pair, call(conversation.body), conversation.reply))
+    answer, chunks, _ = _exchanged(pair, conversation)
 
     whole = ChatCompletion.model_validate_json(json.dumps(answer.body), strict=True)
     assert (whole.id, whole.created, whole.model, answer.body["provider"]) == (ANSWER_ID, CREATED, "public-model", "up")
@@ -95,9 +102,7 @@ def test_answers_and_chunks_are_of_openais_own_types(pair: Pair, conversation: C
 
 @pytest.mark.parametrize("conversation", CONVERSATIONS, ids=str)
 def test_all_transports_send_and_give_back_the_same(adapter: list[Pair], conversation: Conversation) -> None:
-    exchanges = [
-        run(_both(pair, call(conversation.body), conversation.reply, conversation.piece_bytes)) for pair in adapter
-    ]
+    exchanges = [_exchanged(pair, conversation) for pair in adapter]
 
     for answer, chunks, server in exchanges[1:]:
         assert answer == exchanges[0][0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import email.utils
+import functools
 import socket
 import time
 from typing import Any
@@ -97,12 +98,18 @@ BREAKS = [
 ]
 
 
+@functools.cache
+def _told(pair: Pair, fault: Fault, mode: str) -> BaseException | None:
+    """A fault happens once; what is told of it is looked at from several sides."""
+    return run(_outcome(pair, fault, mode))
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("fault", "expected", "retry_after_s"), STATUSES)
 def test_a_status_is_one_of_our_errors(
     pair: Pair, fault: Fault, expected: type[GatewayError], retry_after_s: float | None, mode: str
 ) -> None:
-    error = run(_outcome(pair, fault, mode))
+    error = _told(pair, fault, mode)
 
     assert type(error) is expected
     assert isinstance(error, GatewayError)
@@ -114,7 +121,7 @@ def test_a_status_is_one_of_our_errors(
 
 @pytest.mark.parametrize(("fault", "mode", "expected"), BREAKS)
 def test_a_break_is_one_of_our_errors(pair: Pair, fault: Fault, mode: str, expected: type[GatewayError]) -> None:
-    error = run(_outcome(pair, fault, mode))
+    error = _told(pair, fault, mode)
 
     assert type(error) is expected
     assert str(error)
@@ -127,7 +134,7 @@ def test_a_break_is_one_of_our_errors(pair: Pair, fault: Fault, mode: str, expec
     + [pytest.param(param.values[0], id=param.id) for param in BREAKS if str(param.id).endswith("-stream")],
 )
 def test_all_transports_tell_of_a_fault_in_the_same_words(adapter: list[Pair], fault: Fault, mode: str) -> None:
-    told = [run(_outcome(pair, fault, mode)) for pair in adapter]
+    told = [_told(pair, fault, mode) for pair in adapter]
 
     first = errors.dump(told[0]) if isinstance(told[0], GatewayError) else told[0]
     for other in told[1:]:

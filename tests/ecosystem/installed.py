@@ -26,26 +26,34 @@ def not_here(why: str) -> NoReturn:
 
 def python() -> Path:
     """The interpreter of an environment with what requirements.lock names."""
-    lock = HERE / "requirements.lock"
-    folder = PLACE / "venv"
+    return environment(HERE / "requirements.lock", PLACE / "venv")
+
+
+def environment(lock: Path, folder: Path) -> Path:
+    """The interpreter of an environment in `folder` with what `lock` names."""
     interpreter = folder / "bin" / "python"
     mark = folder / "installed"
     if not _marked(mark, lock):
         shutil.rmtree(folder, ignore_errors=True)
-        _do([sys.executable, "-m", "venv", str(folder)], HERE)
-        _do([str(interpreter), "-m", "pip", "install", "-q", "--no-deps", "--require-hashes", "-r", str(lock)], HERE)
+        _do([sys.executable, "-m", "venv", str(folder)], lock.parent)
+        pip = [str(interpreter), "-m", "pip", "install", "-q", "--no-compile", "--no-deps", "--require-hashes"]
+        _do([*pip, "-r", str(lock)], lock.parent)
         mark.write_text(_digest(lock))
     return interpreter
 
 
 def node() -> Path:
     """A folder with what package-lock.json names, and the script."""
+    return node_folder(HERE / "node", PLACE / "node")
+
+
+def node_folder(source: Path, folder: Path) -> Path:
+    """`folder`, with what lies in `source` and what its package-lock.json names."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         not_here("there is no node, or no npm: apt-get install nodejs npm")
-    folder = PLACE / "node"
     mark = folder / "installed"
-    lock = HERE / "node" / "package-lock.json"
-    shutil.copytree(HERE / "node", folder, dirs_exist_ok=True)
+    lock = source / "package-lock.json"
+    shutil.copytree(source, folder, dirs_exist_ok=True)
     if not _marked(mark, lock):
         mark.unlink(missing_ok=True)
         _do(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], folder)
@@ -68,4 +76,4 @@ def _do(command: list[str], folder: Path) -> None:
         not_here(f"`{' '.join(command[:4])} …` took longer than {WITHIN_S} s")
     else:
         if done.returncode:
-            not_here(f"`{' '.join(command[:4])} …` did not install the clients: {done.stderr[-500:]}")
+            not_here(f"`{' '.join(command[:4])} …` did not install what it names: {done.stderr[-500:]}")

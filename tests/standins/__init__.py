@@ -82,7 +82,7 @@ def gathered(turns: Sequence[Turn]) -> tuple[Turn, ...]:
 FaultKind = Literal["status", "hang", "reset", "stall", "cut", "garbage", "silent end", "error inside", "flood"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fault:
     """What goes wrong.
 

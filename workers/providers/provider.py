@@ -158,10 +158,16 @@ class Provider:
         batches = self._transport.stream(request, headers)
         limit_s = timeouts.first_token_s
         try:
-            while (batch := await patience.wait(anext(batches, None), limit_s)) is not None:
-                limit_s = timeouts.silence_s
+            patience.begin(limit_s)
+            async for batch in batches:
+                patience.end()
                 yield batch
-        except TimeoutError as error:
+                limit_s = timeouts.silence_s
+                patience.begin(limit_s)
+            patience.end()
+        except (TimeoutError, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and not patience.ran_out():
+                raise
             what = "did not begin its answer" if limit_s is timeouts.first_token_s else "fell silent in its answer"
             raise ProviderTimeout(f"{self.name} {what} in time") from error
         finally:

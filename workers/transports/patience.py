@@ -3,55 +3,54 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import Any, TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 
 class Patience:
-    """Awaits one thing after another, each with a limit of its own, and all of them with `total_s` from the first.
+    """Bounds one wait after another of one task, each with a limit of its own, and all of them with `total_s` from the
+    first. Around each wait stand `begin` and `end`; a CancelledError out of it may be ours: `ran_out` tells.
 
     `asyncio.timeout` sets and clears a timer at each use, which costs more than parsing a token, and it must not be
-    held across a `yield`. This one cancels the task only while it is inside `wait`.
+    held across a `yield`. This one cancels the task only between `begin` and `end`.
     """
 
-    __slots__ = ("_cancelling", "_end", "_loop", "_rang", "_rings_at", "_task", "_timer", "_total_s", "_until")
+    __slots__ = ("_cancelling", "_end", "_loop", "_rang", "_rings_at", "_task", "_timer", "_until", "_waiting")
 
     def __init__(self, total_s: float) -> None:
-        self._total_s = total_s
+        task = asyncio.current_task()
+        assert task is not None
+        self._task: asyncio.Task[Any] = task
         self._loop = asyncio.get_running_loop()
         self._end = self._loop.time() + total_s
         self._until = self._end
         self._timer: asyncio.Handle | None = None
         self._rings_at = 0.0  # kept here: uvloop gives a handle without `when` for a moment that is past
-        self._task: asyncio.Task[Any] | None = None
+        self._waiting = False
         self._cancelling = 0
         self._rang = False
 
-    async def wait(self, awaitable: Awaitable[T], limit_s: float) -> T:
-        """Raises:
-        TimeoutError: it took longer than `limit_s`, or all of it longer than `total_s`.
-        """
-        self._until = min(self._loop.time() + limit_s, self._end)
+    def begin(self, limit_s: float) -> None:
+        until = self._loop.time() + limit_s
+        self._until = until if until < self._end else self._end
         if self._timer is None or self._rings_at > self._until:
             self._move()
-        task = self._task = asyncio.current_task()
-        assert task is not None
-        self._cancelling = task.cancelling()
-        try:
-            result = await awaitable
-        except asyncio.CancelledError:
-            # Somebody else may have cancelled the task as well; then it is theirs.
-            if self._rang and task.uncancel() <= self._cancelling:
-                raise TimeoutError from None
-            raise
-        finally:
-            self._task = None
-        # A provider that talks without a pause never lets the timer find us waiting.
+        self._cancelling = self._task.cancelling()
+        self._waiting = True
+
+    def end(self) -> None:
+        """
+        Raises:
+            TimeoutError: the total is over; a provider that talks without a pause never lets the timer find us waiting.
+        """
+        self._waiting = False
         if self._loop.time() >= self._end:
             raise TimeoutError
-        return result
+
+    def ran_out(self) -> bool:
+        """Whether the task was cancelled by this patience alone; then it is not cancelled any more."""
+        self._waiting = False
+        # Somebody else may have cancelled the task as well; then it is theirs.
+        return self._rang and self._task.uncancel() <= self._cancelling
 
     def close(self) -> None:
         if self._timer is not None:
@@ -65,8 +64,8 @@ class Patience:
 
     def _ring(self) -> None:
         self._timer = None
-        if self._task is None:
-            return  # nobody waits; the next wait sets a timer again
+        if not self._waiting:
+            return  # the next wait sets a timer again
         if self._loop.time() < self._until:
             self._move()
         elif not self._rang:

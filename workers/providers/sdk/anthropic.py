@@ -18,7 +18,7 @@ from anthropic import (
     Omit,
 )
 
-from workers.transports import Request, Transport, Upstream, faults
+from workers.transports import Request, Transport, Upstream, faults, tls
 from workers.transports.faults import Refusal
 
 # All that the SDK can raise at a call; httpx2's and json's leak through it.
@@ -50,6 +50,7 @@ class AnthropicSDK:
             timeout=httpx2.Timeout(None, connect=upstream.connect_s),
             open_telemetry=False,
             http_client=httpx2.AsyncClient(
+                verify=tls.context(),
                 follow_redirects=False,
                 trust_env=False,
                 timeout=httpx2.Timeout(None, connect=upstream.connect_s),

@@ -10,7 +10,7 @@ import httpx
 import pydantic
 from ollama import AsyncClient, ChatResponse, EmbedResponse, GenerateResponse, ListResponse, RequestError, ResponseError
 
-from workers.transports import Request, Transport, Upstream, faults
+from workers.transports import Request, Transport, Upstream, faults, tls
 from workers.transports.faults import Refusal
 
 RESPONSES: Mapping[str, type[pydantic.BaseModel]] = {
@@ -46,6 +46,7 @@ class OllamaSDK:
         self._name = upstream.name
         self._client = AsyncClient(
             host=upstream.url,
+            verify=tls.context(),
             follow_redirects=False,
             trust_env=False,
             timeout=httpx.Timeout(None, connect=upstream.connect_s),

@@ -19,7 +19,7 @@ from openai import (
     OpenAIError,
 )
 
-from workers.transports import Request, Transport, Upstream, faults
+from workers.transports import Request, Transport, Upstream, faults, tls
 from workers.transports.faults import Refusal
 
 # All that the SDK can raise at a call; httpx2's and json's leak through it.
@@ -49,6 +49,7 @@ class OpenAISDK:
             max_retries=0,
             timeout=httpx2.Timeout(None, connect=upstream.connect_s),
             http_client=httpx2.AsyncClient(
+                verify=tls.context(),
                 follow_redirects=False,
                 trust_env=False,
                 timeout=httpx2.Timeout(None, connect=upstream.connect_s),

@@ -1,0 +1,161 @@
+"""Answers of HTTP/1.1 servers of every manner, over connections that are kept."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+import uvloop
+
+from workers.transports.connections import Client, SlowToConnect
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+class Server:
+    """Says the same to every request, and counts its connections."""
+
+    def __init__(self, answer: bytes, *, hangs_up: bool = False) -> None:
+        self.answer = answer
+        self.hangs_up = hangs_up
+        self.connections = 0
+        self.heads: list[bytes] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                self.heads.append(await reader.readuntil(b"\r\n\r\n"))
+                writer.write(self.answer)
+                if self.hangs_up:
+                    break
+        writer.close()
+
+
+@contextlib.asynccontextmanager
+async def _opened(server: Server, path: str = "") -> AsyncIterator[Client]:
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    client = Client(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}{path}", 5, {"Accept": "*/*"})
+    try:
+        yield client
+    finally:
+        client.close()
+        listening.close()
+
+
+async def _read(client: Client) -> bytes:
+    connection = await client.ask("GET", "/models?limit=2", {}, b"")
+    try:
+        return await connection.read()
+    finally:
+        connection.let_go()
+
+
+@pytest.mark.parametrize(
+    ("answer", "hangs_up"),
+    [
+        pytest.param(OK + b"Content-Length: 5\r\n\r\nwhole", False, id="a length"),
+        pytest.param(OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nwh\r\n3\r\nole\r\n0\r\n\r\n", False, id="chunks"),
+        pytest.param(OK + b"\r\nwhole", True, id="as long as the connection"),
+        pytest.param(b"HTTP/1.0 200 OK\r\n\r\nwhole", True, id="HTTP/1.0"),
+        pytest.param(
+            b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n" + OK + b"Content-Length: 5\r\n\r\nwhole", False, id="hints"
+        ),
+        pytest.param(
+            OK
+            + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b"
+            % (len(gzip.compress(b"whole")), gzip.compress(b"whole")),
+            False,
+            id="gzip, unasked",
+        ),
+        pytest.param(OK + b"Content-Length: 5\r\n\r\nwholeand more", False, id="more than it said"),
+        pytest.param(OK + b"Content-Length: 5\r\nConnection: close\r\n\r\nwhole", True, id="the last one"),
+    ],
+)
+def test_a_body_is_read_as_its_head_says(answer: bytes, hangs_up: bool) -> None:
+    async def main() -> list[bytes]:
+        async with _opened(Server(answer, hangs_up=hangs_up)) as client:
+            return [await _read(client), await _read(client)]
+
+    assert uvloop.run(main()) == [b"whole", b"whole"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(OK + b"Content-Length: 50\r\n\r\nonly this", id="less than it said"),
+        pytest.param(OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nwhole\r\n", id="no last chunk"),
+        pytest.param(OK + b"Content-Length: 5\r\nContent-Encoding: gzip\r\n\r\nwhole", id="no gzip"),
+        pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n", id="no HTTP"),
+        pytest.param(OK + b"X-Long: " + b"x" * 300_000, id="an endless head"),
+        pytest.param(b"", id="nothing"),
+    ],
+)
+def test_a_broken_answer_is_an_error(answer: bytes) -> None:
+    async def main() -> None:
+        async with _opened(Server(answer, hangs_up=True)) as client:
+            with pytest.raises(ConnectionError):
+                await _read(client)
+
+    uvloop.run(main())
+
+
+def test_a_connection_is_used_again_once_its_answer_was_read() -> None:
+    async def main() -> tuple[int, int]:
+        server = Server(OK + b"Content-Length: 5\r\n\r\nwhole")
+        async with _opened(server) as client:
+            for _ in range(5):
+                await _read(client)
+            one_by_one = server.connections
+            await asyncio.gather(*(_read(client) for _ in range(5)))
+            return one_by_one, server.connections
+
+    assert uvloop.run(main()) == (1, 5)
+
+
+def test_one_that_was_left_early_is_closed() -> None:
+    async def main() -> int:
+        server = Server(OK + b"Content-Length: 50\r\n\r\nnot yet all")
+        async with _opened(server) as client:
+            for _ in range(3):
+                connection = await client.ask("GET", "/", {}, b"")
+                await connection.piece()
+                connection.let_go()
+        return server.connections
+
+    assert uvloop.run(main()) == 3
+
+
+def test_a_request_is_written_as_the_url_and_the_headers_say() -> None:
+    async def main() -> bytes:
+        server = Server(OK + b"Content-Length: 0\r\n\r\n")
+        async with _opened(server, "/a b/v1") as client:
+            connection = await client.ask("GET", "/models?limit=2", {"X-Key": "secret"}, b"")
+            connection.let_go()
+        return server.heads[0]
+
+    head = uvloop.run(main()).split(b"\r\n")
+    assert head[0] == b"GET /a%20b/v1/models?limit=2 HTTP/1.1"
+    assert head[1].startswith(b"Host: 127.0.0.1:")
+    assert head[2:] == [b"Accept: */*", b"X-Key: secret", b"Content-Length: 0", b"", b""]
+
+
+def test_a_server_that_accepts_nobody_is_slow_to_connect() -> None:
+    async def main(port: int) -> None:
+        client = Client(f"http://127.0.0.1:{port}", 0.1, {})
+        with pytest.raises(SlowToConnect):
+            await client.ask("GET", "/", {}, b"")
+
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):  # whoever comes next is not answered
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        uvloop.run(main(full.getsockname()[1]))
