@@ -52,6 +52,13 @@ class Guard:
             any(verdict.private for verdict in verdicts),
         )  # fmt: skip
 
+    def verdicts(self, texts: Sequence[Text], stage: Stage, *, tenant: str, key: str) -> list[tuple[Text, Verdict]]:
+        """The verdict on each text, in order."""
+        return [
+            (each, self.check(each.value, stage, tenant=tenant, key=key, untrusted=each.role == "tool"))
+            for each in texts
+        ]
+
     def personal(self, text: str, stage: Stage, *, tenant: str, key: str) -> list[Finding]:
         """The personal data in a text that the policy has a rule for."""
         rules = self.policy.resolved(stage, tenant=tenant, key=key).pii

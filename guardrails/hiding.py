@@ -6,6 +6,7 @@ caller meant and not its escaped form.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -60,11 +61,12 @@ def look(
 
     judged: the guard has judged them a moment ago, and remembers what it saw.
     """
+    texts = list(texts)
+    remembered = [verdict for _, verdict in guard.verdicts(texts, stage, tenant=tenant, key=key)] if judged else []
     found: list[list[Sequence[Finding]]] = []
-    for text in texts:
+    for text, verdict in itertools.zip_longest(texts, remembered):
         leaves = _leaves(text)
-        if judged and leaves[0][0] == ():
-            verdict = guard.check(text.value, stage, tenant=tenant, key=key, untrusted=text.role == "tool")
+        if verdict is not None and leaves[0][0] == ():
             found.append([[each for each in verdict.findings if each.kind in PERSONAL]])
         else:
             found.append([guard.personal(value, stage, tenant=tenant, key=key) for _, value in leaves])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,13 +25,11 @@ FINE = Judgement(ALLOWED)
 
 def judge(guard: Guard, texts: Sequence[Text], stage: Stage, *, tenant: str, key: str) -> Judgement:
     verdict = guard.judge(texts, stage, tenant=tenant, key=key)
-    if verdict.action is not Action.BLOCK:
-        return Judgement(verdict)
-    for text in texts:
-        alone = guard.check(text.value, stage, tenant=tenant, key=key, untrusted=text.role == "tool")
-        if verdict.category in alone.flagged:
-            return Judgement(verdict, text.place)
-    return Judgement(verdict)
+    each = guard.verdicts(texts, stage, tenant=tenant, key=key)  # which it remembers
+    place = ""
+    if verdict.action is Action.BLOCK:
+        place = next((text.place for text, alone in each if alone.category == verdict.category), "")
+    return Judgement(dataclasses.replace(verdict, unsure=any(alone.unsure for _, alone in each)), place)
 
 
 def told(verdict: Verdict, stance: Stance) -> list[tuple[Action, str]]:

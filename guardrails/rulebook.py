@@ -11,7 +11,7 @@ from guardrails.policy import Level, Policy, Strategy, parse_policy
 from guardrails.verdicts import Action, Stage, Verdict
 
 _HIDING = (Action.MASK, Action.REDACT)
-_DOUBT = (0.18, 0.82)  # the scores within which the sentence model may change a verdict
+_SURE = 0.9  # a score that the sentence model would not bring below a threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +71,10 @@ class Rulebook:
         }
         return Stance(judges or (requested and policy.phi.force_private), actions, personal)
 
-    def doubts(self, verdict: Verdict, stance: Stance) -> bool:
+    def doubts(self, verdict: Verdict) -> bool:
         """Whether the sentence model is to be asked about what was judged without it."""
-        low, high = _DOUBT
-        sure = verdict.action is Action.BLOCK and verdict.scores.get(verdict.category, 1.0) > high
-        if self.policy.embedding == "off" or sure:
-            return False
-        return self.policy.embedding == "always" or any(
-            low <= verdict.scores.get(name, 0.0) <= high
-            for name, action in stance.actions.items()
-            if action is not Action.ALLOW
-        )
+        sure = verdict.action is Action.BLOCK and verdict.scores.get(verdict.category, 1.0) > _SURE
+        return not sure and (self.policy.embedding == "always" or (verdict.unsure and self.policy.embedding != "off"))
 
     @property
     def masks(self) -> str:

@@ -113,7 +113,7 @@ def serve(connection: socket.socket) -> None:
             return
         heard = orjson.loads(body)
         if isinstance(heard, str):
-            guard = build(parse_policy(heard, "the policy"))
+            guard = build(parse_policy(heard, "the policy"), sentences=True)
         elif guard is not None:
             connection.sendall(frame(_answer(guard, heard)))
 

@@ -90,7 +90,7 @@ class Guardian:
             return FINE
         if self._short(texts):
             judgement = judge(rules.guard, texts, stage, tenant=tenant, key=key)
-            if self._sentences and rules.doubts(judgement.verdict, stance):
+            if self._sentences and rules.doubts(judgement.verdict):
                 return self._surer(judgement, texts, stage, tenant, key)
             return judgement
         try:
