@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli import config
+from cli import config, guard
 from cli.chat import chat
 from cli.errors import CommandError, Unable
 from cli.jobs import jobs
@@ -27,6 +27,7 @@ commands.command()(chat)
 commands.command()(jobs)
 commands.command()(route)
 commands.add_typer(config.app, name="config")
+commands.add_typer(guard.app, name="guard")
 
 
 def _version(wanted: bool) -> None:
