@@ -65,7 +65,7 @@ class Trained:
     rows: npt.NDArray[np.int8]
     scale: float
     pairs: list[list[float]]
-    caution: float = 0.6  # in favour of ordinary words: NAME in benign prompts at most 2 %
+    caution: float = 1.0  # in favour of ordinary words: NAME in benign prompts at most 2 %
 
     def names(self, flags: Mapping[str, int]) -> Names:
         weights = Weights(self.buckets, self.rows, self.scale, self.pairs, self.caution)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
-from guardrails.detectors.names import Names
+from guardrails.detectors.names import WEIGHTS, Names
 from guardrails.detectors.tagging import tokens
 from guardrails.personal import PersonalData
 
@@ -107,6 +109,13 @@ def test_a_long_text_is_read_like_a_short_one() -> None:
 @pytest.mark.parametrize("text", ["", " ", "\n\n", "1234", "?!", "é", "\x00", "A", "名前", "a" * 10_000])
 def test_texts_without_names_are_no_trouble(text: str) -> None:
     assert [one for one in Names.read().find(text) if one.kind == "NAME"] == []
+
+
+def test_the_card_names_the_weights_that_are_there() -> None:
+    card = (WEIGHTS / "NAMES.md").read_text(encoding="utf-8")
+    for name in ("names.npz", "names_lists.txt.gz"):
+        content = (WEIGHTS / name).read_bytes()
+        assert f"| {name} | {len(content)} | {hashlib.sha256(content).hexdigest()} |" in card
 
 
 def test_tokens_cover_everything_but_blanks() -> None:
