@@ -45,6 +45,11 @@ class Score:
     said: int
     false: int
 
+    def __add__(self, other: Score) -> Score:
+        return Score(
+            self.labelled + other.labelled, self.found + other.found, self.said + other.said, self.false + other.false
+        )
+
     @property
     def recall(self) -> float:
         return self.found / self.labelled if self.labelled else 0.0

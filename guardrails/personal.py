@@ -16,6 +16,8 @@ from guardrails.detectors.emails import Emails
 from guardrails.detectors.ibans import Ibans
 from guardrails.detectors.ips import IpAddresses
 from guardrails.detectors.medical import MedicalRecords
+from guardrails.detectors.names import KINDS as NAMED
+from guardrails.detectors.names import Names
 from guardrails.detectors.passports import Passports
 from guardrails.detectors.phones import Phones
 from guardrails.detectors.secrets import Secrets
@@ -45,12 +47,17 @@ _RANKS = {kind: rank for rank, kind in enumerate(KINDS)}
 class PersonalData:
     """Finds personal data of some kinds, or of all; may be shared by threads.
 
-    more: further detectors of whoever assembles this, such as `guardrails.detectors.presidio.Presidio()`.
+    kinds: some of KINDS.
+    more: further detectors, whose findings all count, such as `guardrails.detectors.presidio.Presidio()`.
     """
 
     def __init__(self, kinds: Collection[str] | None = None, more: Sequence[Detector] = ()) -> None:
-        self._kinds = frozenset(KINDS if kinds is None else kinds)
-        self._detectors = [*(make() for kind, make in _DETECTORS.items() if kind in self._kinds), *more]
+        wanted = frozenset(KINDS if kinds is None else kinds)
+        self._unwanted = frozenset(KINDS) - wanted
+        self._detectors = [make() for kind, make in _DETECTORS.items() if kind in wanted]
+        if not wanted.isdisjoint(NAMED):
+            self._detectors.append(Names.read())
+        self._more = tuple(more)
         self._health = HealthWords()
 
     def find(self, text: str) -> list[Finding]:
@@ -60,8 +67,9 @@ class PersonalData:
             finding
             for detector in self._detectors
             for finding in detector.find(folded.text)
-            if finding.kind in self._kinds and finding.start < finding.end
+            if finding.kind not in self._unwanted
         ]
+        found += [finding for detector in self._more for finding in detector.find(folded.text)]
         return [_moved(finding, *folded.span(finding.start, finding.end)) for finding in _apart(found, folded.text)]
 
     def is_phi(self, text: str, findings: Iterable[Finding]) -> bool:

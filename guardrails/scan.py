@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from guardrails.guard import Guard
+from guardrails.masking import Masker
 from guardrails.policy import CATEGORIES
-from guardrails.verdicts import Finding, Stage
+from guardrails.verdicts import Stage
 
 
 def judged(guard: Guard, text: str, stage: Stage, *, tenant: str = "", key: str = "") -> dict[str, Any]:
@@ -20,12 +21,8 @@ def judged(guard: Guard, text: str, stage: Stage, *, tenant: str = "", key: str 
         "flagged": [name for name in verdict.flagged if name in CATEGORIES],
         "action": verdict.action.value,
         "pii": [{"type": found.kind, "start": found.start, "end": found.end} for found in personal],
-        "masked": masked(text, personal),
+        "masked": Masker().mask(text, personal),
     }
-
-
-def masked(text: str, personal: list[Finding]) -> str:
-    return text
 
 
 def lines(guard: Guard, stream: Iterable[str], stage: Stage) -> Iterator[tuple[dict[str, Any], bool]]:

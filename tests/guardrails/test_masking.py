@@ -72,7 +72,7 @@ def streamed(pieces: list[str]) -> list[str]:
 
 
 @given(texts_with_findings(), st.lists(st.integers(0, 10_000), max_size=40))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_what_was_masked_is_restored_exactly_in_whatever_pieces_it_comes(
     case: tuple[str, list[Finding]], cuts: list[int]
 ) -> None:

@@ -59,7 +59,7 @@ TEXTS = st.lists(PIECES | st.text(max_size=8), max_size=25).map("".join)
 
 
 @given(TEXTS)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_findings_are_in_order_apart_and_inside_of_any_text(text: str) -> None:
     found = PERSONAL.find(text)
     assert all(0 <= one.start < one.end <= len(text) for one in found)
