@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli import config, keys
+from cli import config, guard, keys
 from cli.chat import chat
 from cli.errors import CommandError, Unable
 from cli.jobs import jobs
@@ -30,6 +30,7 @@ commands.command()(usage)
 commands.add_typer(keys.app, name="keys")
 commands.command()(route)
 commands.add_typer(config.app, name="config")
+commands.add_typer(guard.app, name="guard")
 
 
 def _version(wanted: bool) -> None:

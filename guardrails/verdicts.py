@@ -51,6 +51,7 @@ class Verdict:
     flagged: tuple[str, ...] = ()  # kinds whose action is LOG or more
     findings: tuple[Finding, ...] = ()
     private: bool = False  # the text is of a kind that only private providers may see
+    unsure: bool = False  # a score is near its threshold, and the sentence model was not there to be asked
 
 
 ALLOWED = Verdict(Action.ALLOW)

@@ -74,6 +74,8 @@ class Spec:
     stream: bool = False
     include_usage: bool = False  # the stream's last chunk bears the usage
     created_unix_s: int = 0
+    masked: bool = False  # placeholders stand in its texts
+    noted: str = ""  # what the guard warned of at the door
     main: int = 0  # how many of the targets are the route itself; 0: all. The others are reached by chains only
     chains: Mapping[Cause, Sequence[int]] = field(default_factory=dict)  # by a failure's cause: where to go next
     tried: tuple[int, ...] = ()  # the targets that have failed it
@@ -86,6 +88,7 @@ class Spec:
         targets = [[target.provider, target.model] for target in self.targets]
         told: list[Any] = [
             self.endpoint, self.model, targets, self.at, self.stream, self.include_usage, self.created_unix_s,
+            self.masked, self.noted,
         ]  # fmt: skip
         if self.chains or self.tried:
             told += (self.main, self.chains, self.tried)
@@ -93,7 +96,7 @@ class Spec:
 
     @classmethod
     def load(cls, data: bytes) -> Spec:
-        endpoint, model, targets, at, stream, include_usage, created, *more = orjson.loads(data)
+        endpoint, model, targets, at, stream, include_usage, created, masked, noted, *more = orjson.loads(data)
         main, chains, tried = more or (0, {}, ())
         return cls(
             endpoint=endpoint,
@@ -103,6 +106,8 @@ class Spec:
             stream=stream,
             include_usage=include_usage,
             created_unix_s=created,
+            masked=masked,
+            noted=noted,
             main=main,
             chains=chains,
             tried=tuple(tried),
@@ -128,6 +133,7 @@ class Submission:
     reserved_usd: str = ""  # what one attempt may cost at most
     holds: Sequence[Hold] = ()
     tags: str = ""  # JSON, for the ledger
+    mask: bytes = b""  # what its placeholders stand for, sealed under the door's own master
     idempotency_key: str = ""
     fingerprint: str = ""  # of the request, to tell a repeated key from a reused one
     route: str = ""  # how its route came about, in a line
@@ -156,6 +162,7 @@ class Claim:
     large: bool
     stop: str  # why it should stop, if it should
     private: bool
+    key: str = ""  # the id of the key that asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +198,7 @@ class Status:
     usage: dict[str, Any] | None
     cost_usd: str | None
     private: bool
+    mask: bytes  # sealed for the door; empty where nothing was masked
     position: int | None
     gap_ms: float | None
     route: str = ""  # how its route came about, in a line

@@ -29,6 +29,7 @@ class Reloaded(Generic[T]):
         self._parse = parse
         self._text = self._read()
         self.current: T = parse(self._text, str(path))
+        self.text = self._text  # what `current` was read from
         self.refused: str | None = None  # why the newest edit is not in force
         self.since_unix_s = time.time()
         self.loads = 1  # how often a new content came into force
@@ -56,6 +57,7 @@ class Reloaded(Generic[T]):
                 self.refused, self.refusals = str(error), self.refusals + 1
                 log.error("config_refused", file=str(self.path), why=self.refused)
             return False
+        self.text = text
         self.refused, self.since_unix_s, self.loads = None, time.time(), self.loads + 1
         log.info("config_loaded", file=str(self.path))
         return True

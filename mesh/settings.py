@@ -217,6 +217,22 @@ class FetchLimits(Frozen):
         return self
 
 
+class GuardLimits(Frozen):
+    """How much time and delay guarding may take; what is guarded stands in guardrail-settings.yaml."""
+
+    inline_chars: int = Field(4_000, ge=0)  # of a request's texts; longer ones are judged beside the door
+    processes: int = Field(1, ge=1, le=16)  # that judge long texts, per web process
+    max_waiting: int = Field(64, ge=1)  # long requests per such process; more are not judged in time
+    deadline_ms: int = Field(2_000, ge=10)  # for the judgement of one long request
+    doubt_ms: int = Field(60, ge=1)  # for what the sentence model says of a short text in doubt, or it is done without
+    doubts_waiting: int = Field(2, ge=0)  # such texts per process; of more it is not asked
+    # A guarded stream is held back until so much has come or so much time has passed, and is judged together with what
+    # came before.
+    window_chars: int = Field(400, ge=1)
+    delay_ms: int = Field(250, ge=1)
+    overlap_chars: int = Field(400, ge=0)
+
+
 # A model as a request may name it: an alias, provider/model, or what a prefix begins.
 ModelName = Annotated[str, Field(min_length=1, max_length=256)]
 Chains = dict[Cause, Annotated[list[ModelName], Field(min_length=1, max_length=8)]]
@@ -285,6 +301,7 @@ class Config(Frozen):
     budgets: BudgetSettings = BudgetSettings()
     ledger: LedgerSettings = LedgerSettings()
     auth: AuthSettings = AuthSettings()
+    guard: GuardLimits = GuardLimits()
     models: dict[str, ModelConfig] = {}  # by the provider's own name of the model, or by provider/model
     aliases: dict[str, Alias] = {}
     fallbacks: dict[str, Chains] = {}  # by the beginning of a model's name as it was asked for; the longest wins

@@ -175,6 +175,8 @@ def submit(job: Submission, *, lane_limit: int, idempotency_ms: int, index_ms: i
         args += ("reserved", job.reserved_usd)
     if job.tags:
         args += ("tags", job.tags)
+    if job.mask:
+        args += ("mask", job.mask)
     for name in ("route", "shadow", "shadow_of"):
         if told := getattr(job, name):
             args += (name, told)
@@ -239,6 +241,7 @@ def _claim_row(row: Sequence[Any]) -> Claim:
         large=row[10] == b"1",
         stop=_text(row[11]),
         private=row[12] == b"1",
+        key=_text(row[13]),
     )
 
 
@@ -371,13 +374,14 @@ def cancel(job_id: str, tenant: str, why: str = "cancelled") -> Call[str | None]
 class Watched:
     state: State
     seq: int
+    mask: bytes  # sealed for the door; empty where nothing was masked
 
 
 def watch(job_id: str, tenant: str, boot: str) -> Call[Watched | None]:
     """Have a job's further events sent to this door; None when the tenant has no such job."""
 
     def read(reply: Any) -> Watched | None:
-        return None if reply is None else Watched(State(_text(reply[0])), reply[1])
+        return None if reply is None else Watched(State(_text(reply[0])), reply[1], reply[2] or b"")
 
     return _call("watch", (job_id, tenant, boot), read)
 
@@ -420,6 +424,7 @@ def _status(job_id: str, reply: Any) -> Status | None:
         usage=orjson.loads(fields["usage"]) if fields.get("usage") else None,
         cost_usd=text("cost") or None,
         private=text("private") == "1",
+        mask=fields.get("mask", b""),
         position=position,
         gap_ms=_gap_ms(pace),
         route=text("route"),
@@ -513,6 +518,11 @@ def forget_fetches(fetch_ids: Iterable[str]) -> Call[Any]:
     """Take back what was asked and throw away what has come."""
     keys = [f"{lanes.PREFIX}{kind}:{fetch_id}" for fetch_id in fetch_ids for kind in ("fetch", "fetched")]
     return Call(("UNLINK", *keys), _same)
+
+
+def audit(fields: Mapping[str, str]) -> Call[Any]:
+    """Add a row to what is kept of the guard's and the operators' doings. Said twice it stands there twice."""
+    return _call("audit", [part for pair in fields.items() for part in pair], _same)
 
 
 def door_beat(boot: str) -> Call[Any]:

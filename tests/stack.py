@@ -22,6 +22,7 @@ from web import auth
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
+UNGUARDED = "jailbreak: {enabled: false}\nphi: {force_private: false}\n"  # for tests of what is not guarding
 
 
 @dataclass
@@ -85,6 +86,9 @@ class Stack:
         }
         if self.config is not None:
             base["GATEWAY_CONFIG"] = str(self.config)
+            rules = self.config / "guardrail-settings.yaml"
+            if not rules.exists():
+                rules.write_text(UNGUARDED)
         with log.open("wb") as out:
             popen = subprocess.Popen(
                 [str(BIN / command[0]), *command[1:]],
@@ -146,7 +150,14 @@ class Stack:
 
     def ledger(self) -> list[dict[str, str]]:
         """Every ledger row, oldest first."""
-        rows = store.run(self.client(), store.Call(("XRANGE", "gw:ledger:rows", "-", "+"), list))
+        return self._rows("ledger")
+
+    def audit(self) -> list[dict[str, str]]:
+        """Every row of the audit, oldest first."""
+        return self._rows("audit")
+
+    def _rows(self, name: str) -> list[dict[str, str]]:
+        rows = store.run(self.client(), store.Call(("XRANGE", f"gw:{name}:rows", "-", "+"), list))
         return [
             dict(zip([w.decode() for w in row[::2]], [w.decode() for w in row[1::2]], strict=True)) for _, row in rows
         ]

@@ -192,6 +192,7 @@ class GatewayFigures(BaseModel):
     estimated: bool = Field(
         False, description="The provider reported no usage: the tokens, and the cost, are our estimate."
     )
+    guard: str | None = Field(None, description="What the guard did or warned of.")
 
 
 class ChatCompletionChunk(BaseModel):
@@ -291,6 +292,49 @@ class ModelList(BaseModel):
     data: list[Model]
 
 
+class GuardSays(BaseModel):
+    """Of one text, by the gateway's own names."""
+
+    flagged: list[str]
+    scores: dict[str, float]
+    action: str
+    category: str | None = Field(description="The one that decides.")
+
+
+class Moderation(BaseModel):
+    flagged: bool
+    categories: dict[str, bool] = Field(description="By OpenAI's names.")
+    category_scores: dict[str, float]
+    category_applied_input_types: dict[str, list[Literal["text", "image"]]]
+    gateway: GuardSays
+
+
+class ModerationAnswer(BaseModel):
+    id: str
+    model: str
+    results: list[Moderation] = Field(description="One a text; the parts of a message are one.")
+
+
+class GuardFinding(BaseModel):
+    kind: str = Field(description="A category, or a type of personal data.")
+    start: int = Field(description="In code points, from 0.")
+    end: int = Field(description="The first that is no longer part of it.")
+    score: float
+    detector: str
+
+
+class GuardCheck(BaseModel):
+    object: Literal["guard.check"]
+    stage: Literal["request", "response"]
+    action: Literal["allow", "log", "warn", "mask", "redact", "block"]
+    category: str | None = Field(description="The kind that decides.")
+    private: bool = Field(description="Only private providers may see it.")
+    scores: dict[str, float]
+    flagged: list[str]
+    findings: list[GuardFinding]
+    masked: str = Field(description="The text as a provider would see it that is not private.")
+
+
 class TimelineStep(BaseModel):
     state: str = Field(
         description="A state of the job; `routed` where its route was chosen; `answering` when its first word has come."
@@ -340,6 +384,7 @@ class AcceptedJob(BaseModel):
     created: UnixSeconds
     position: int | None = Field(description="How many jobs of its lane come first; null when it does not wait.")
     eta_ms: int | None = Field(description="How long it will still wait at the lane's present pace; null if not known.")
+    guard: str | None = Field(None, description="What the guard did or warned of: `warn; VIOLENCE`.")
 
 
 class ListedJob(AcceptedJob):
@@ -423,6 +468,14 @@ class RunningConfig(Config):
     live: list[str] = Field(description="The providers that are served.")
 
 
+class GuardSettings(BaseModel):
+    file: str
+    since: UnixSeconds = Field(description="Since when its content is in force.")
+    loads: int = Field(description="How often a new content came into force.")
+    refused: str | None = Field(description="Why the newest edit is not in force, with its place.")
+    policy: dict[str, Any] = Field(description="What is in force.")
+
+
 class SettingsFile(BaseModel):
     path: str
     since: UnixSeconds = Field(description="When what is in force was read.")
@@ -439,6 +492,7 @@ class Illness(BaseModel):
 
 class RoutingSettings(BaseModel):
     provider_models: dict[str, list[str]] = Field(description="Provider to model prefixes; the longest prefix wins.")
+    guardrails: GuardSettings
     aliases: dict[str, Alias]
     fallbacks: dict[str, Chains] = Field(description="By the beginning of a model's name: where a failure leads.")
     default_model: str

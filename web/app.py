@@ -8,7 +8,6 @@ import gevent
 from flask import Flask, Response, g, request
 from gunicorn.arbiter import Arbiter
 
-from guardrails.guard import Guard
 from mesh import logs, wire
 from mesh.errors import ConfigError
 from mesh.memory import calm_collector
@@ -21,6 +20,7 @@ from web.door import Door, Pressure
 from web.endpoints import BLUEPRINTS
 from web.endpoints.socket import OPTIONS
 from web.front import Front, request_id
+from web.guardian import open_guardian
 from web.pipe import Pipe
 from web.replies import Replies
 from web.setup import reader
@@ -37,7 +37,8 @@ def create_door(environment: Environment) -> Door:
         freight=Pipe(address, "web-freight"),
         replies=Replies(address, pipe),
         sealer=Sealer(environment.masters("seal")),
-        guard=Guard(),
+        guardian=open_guardian(environment, settings.current.config, settings.current.live),
+        secrets=Sealer(environment.masters("door")) if environment.door_key or environment.door_key_file else None,
         gatekeeper=Gatekeeper(pipe, lambda: settings.current.config),
         pressure=Pressure(lambda: settings.current.config.lanes.memory_share),
     )

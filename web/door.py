@@ -10,18 +10,19 @@ from typing import Protocol
 import gevent
 import structlog
 
-from guardrails.guard import Guard
 from mesh import errors, lanes, store
 from mesh.reload import Reloaded
-from mesh.seal import JobSeal, Sealer
+from mesh.seal import JobSeal, SealBroken, Sealer
 from mesh.settings import Config, Environment
 from mesh.wire import Refused
 from routing.choose import Router
 from routing.health import TELL_S, Outlook
 from web import reloading, spending
 from web.auth import Gatekeeper
+from web.guardian import Guardian
 from web.pipe import Pipe
 from web.replies import Follower, Replies
+from web.restoring import UNMASKED, Masked, opened
 from web.setup import Setup
 
 log = structlog.get_logger()
@@ -62,7 +63,8 @@ class Door:
     freight: Pipe  # for large requests, so that nobody waits behind them
     replies: Replies
     sealer: Sealer
-    guard: Guard
+    guardian: Guardian
+    secrets: Sealer | None  # under the second master, which no worker has; none where nothing is masked
     gatekeeper: Gatekeeper
     pressure: Pressure
     outlook: Outlook = field(default_factory=Outlook)  # which providers are well, and how long their lanes are
@@ -92,6 +94,7 @@ class Door:
         self.pipe.start()
         self.freight.start()
         self.replies.start()
+        self.guardian.start()
         gevent.spawn(self.pressure.watch, self.pipe)
         gevent.spawn(spending.watch, self.pipe)
         gevent.spawn(self._look_out)
@@ -120,5 +123,17 @@ class Door:
     def seal(self, tenant: str, job_id: str) -> JobSeal:
         return self.sealer.job(tenant, job_id)
 
-    def follow(self, tenant: str, job_id: str, after: int = 0) -> Follower:
-        return Follower(self.replies, self.pipe, self.seal(tenant, job_id), job_id, tenant, after)
+    def masked(self, tenant: str, job_id: str, sealed: bytes) -> Masked:
+        """What was hidden from a job's providers, from what is stored with it.
+
+        Raises:
+            SealBroken: it was sealed under a master that this door does not have.
+        """
+        if not sealed:
+            return UNMASKED
+        if self.secrets is None:
+            raise SealBroken("what was masked is sealed under GATEWAY_DOOR_KEY, which is not set here")
+        return opened(sealed, self.secrets.job(tenant, job_id))
+
+    def follow(self, tenant: str, job_id: str, after: int = 0, masked: Masked = UNMASKED) -> Follower:
+        return Follower(self.replies, self.pipe, self.seal(tenant, job_id), job_id, tenant, after, masked)

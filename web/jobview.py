@@ -10,6 +10,7 @@ from mesh import errors
 from mesh.job import Status, Step
 from mesh.seal import JobSeal
 from web.replies import end_of, result_of
+from web.restoring import Masked
 
 if TYPE_CHECKING:
     from web.submit import Accepted
@@ -29,11 +30,12 @@ def queued_view(accepted: Accepted) -> bytes:
             "position": accepted.position,
             "eta_ms": accepted.eta_ms,
             "created": accepted.spec.created_unix_s,
+            "guard": accepted.spec.noted or None,
         }
     )
 
 
-def view(status: Status, seal: JobSeal, *, whole: bool) -> dict[str, Any]:
+def view(status: Status, seal: JobSeal, masked: Masked, *, whole: bool) -> dict[str, Any]:
     """
     whole: with the result and the timeline, not only what a list shows.
     """
@@ -51,10 +53,12 @@ def view(status: Status, seal: JobSeal, *, whole: bool) -> dict[str, Any]:
         "attempts": status.attempts,
         "usage": status.usage,
         "cost_usd": status.cost_usd,
+        "guard": status.spec.noted or None,
         "error": None,
     }
     if status.state.ended:
         head = end_of(status, seal).head
+        shown["guard"] = head.get("guard", shown["guard"])
         if "error" in head:
             shown["error"] = errors.load(head["error"]).body()
     if status.shadow or status.shadow_of:
@@ -64,7 +68,7 @@ def view(status: Status, seal: JobSeal, *, whole: bool) -> dict[str, Any]:
             {"state": step.state, "at_ms": step.at_ms, "detail": step.detail or None} for step in _steps(status)
         ]
         result = result_of(status, seal) if status.state.ended else b""
-        shown["result"] = orjson.loads(result) if result else None
+        shown["result"] = orjson.loads(masked.whole(result) if masked else result) if result else None
     return shown
 
 

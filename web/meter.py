@@ -29,6 +29,7 @@ class Meter:
             "overhead_ms": round(max(0.0, whole_ms - end.get("provider_ms", whole_ms)), 1),
             "cost_usd": end.get("cost_usd"),
             "estimated": end.get("estimated", False),
+            "guard": end.get("guard"),
         }
 
     def headers(self, end: dict[str, Any]) -> dict[str, str]:

@@ -18,12 +18,34 @@ _SECONDS = Histogram(
 )
 _WAITING = Gauge("gateway_waiting", "Jobs whose callers wait for them now.", multiprocess_mode="livesum")
 _LOOK_S = 1.0
+_GUARDED = Counter(
+    "gateway_guard_verdicts_total", "What the guard said other than to allow.", ["stage", "category", "action"]
+)
+_GUARD_FAILURES = Counter("gateway_guard_failures_total", "Requests that could not be judged.", ["why"])
+_GUARD_DOUBTS = Counter("gateway_guard_doubts_total", "Texts in doubt, and what the sentence model did.", ["outcome"])
+_GUARD_ENDS = Counter("gateway_guard_process_ends_total", "Guard processes that ended and were started again.")
 _CONFIG_LOADS = Gauge(
     "gateway_config_loads", "How often a content of this file came into force.", ["file"], multiprocess_mode="max"
 )
 _CONFIG_REFUSALS = Gauge(
     "gateway_config_refusals", "How many edits of this file were refused.", ["file"], multiprocess_mode="max"
 )
+
+
+def guarded(stage: str, category: str, action: str) -> None:
+    _GUARDED.labels(stage, category, action).inc()
+
+
+def guard_failed(why: str) -> None:
+    _GUARD_FAILURES.labels(why).inc()
+
+
+def guard_doubt(outcome: str) -> None:
+    _GUARD_DOUBTS.labels(outcome).inc()
+
+
+def guard_process_ended() -> None:
+    _GUARD_ENDS.inc()
 
 
 def config_seen(file: str, loads: int, refusals: int) -> None:

@@ -15,6 +15,7 @@ from web.operations import ACCEPTED_JOB, OPERATIONS, JsonSchema, Operation, Para
 REF = "#/components/schemas/{model}"
 TAGS = {
     "Models at work": "What OpenAI's clients call.",
+    "Guarding": "What the guard says of a text.",
     "Models": "What can be asked.",
     "Jobs": "Requests that outlive their connection: submit, watch, resume, cancel.",
     "Keys": "Who may use the gateway, and how much of it.",
@@ -29,6 +30,7 @@ FIGURES = {
     "x-gateway-cost-usd": "What it cost, in US dollars.",
     "x-gateway-attempts": "How many tries it took.",
     "x-gateway-estimated": "`true` where the provider reported no usage: the tokens, and the cost, are an estimate.",
+    "x-gateway-guard": "What the guard did or warned of: `warn; VIOLENCE`, `block; WEAPONS`.",
     "x-gateway-dropped": "Unknown parameters that were left out, where the policy is `drop`.",
 }
 LEFT = {

@@ -16,6 +16,7 @@ from web.requests.chat import ChatRequest
 from web.requests.completions import CompletionRequest
 from web.requests.embeddings import EmbeddingRequest
 from web.requests.gateway_fields import HEADERS, GatewayParameters
+from web.requests.guard import CheckRequest, ModerationRequest
 from web.requests.jobs import JobRequest
 from web.requests.keys import Rotation
 from web.requests.route import RouteRequest
@@ -230,6 +231,34 @@ CANCELLED_JOB = {
     "usage": None,
     "cost_usd": None,
 }
+_UNHARMED = (
+    "harassment", "harassment/threatening", "hate", "hate/threatening", "illicit", "illicit/violent", "self-harm",
+    "self-harm/instructions", "self-harm/intent", "sexual", "sexual/minors", "violence", "violence/graphic",
+)  # fmt: skip
+MODERATION_ANSWER = {
+    "id": "modr-7f1c9a52e0b34d6688a1d0c2b3e4f506",
+    "model": "gateway-guard",
+    "results": [
+        {
+            "flagged": False,
+            "categories": dict.fromkeys(_UNHARMED, False),
+            "category_scores": dict.fromkeys(_UNHARMED, 0.01),
+            "category_applied_input_types": {name: ["text"] for name in _UNHARMED},
+            "gateway": {"flagged": [], "scores": {"VIOLENCE": 0.01}, "action": "allow", "category": None},
+        }
+    ],
+}
+CHECK_ANSWER = {
+    "object": "guard.check",
+    "stage": "request",
+    "action": "mask",
+    "category": "EMAIL",
+    "private": False,
+    "scores": {},
+    "flagged": ["EMAIL"],
+    "findings": [{"kind": "EMAIL", "start": 9, "end": 25, "score": 1.0, "detector": "emails"}],
+    "masked": "Write to <EMAIL_1>",
+}
 ACCEPTED_JOB = {
     "id": JOB_ID,
     "object": "job",
@@ -364,6 +393,20 @@ OPERATIONS: tuple[Operation, ...] = (
         examples={"Two texts": {"model": "all-minilm-l6-v2", "input": ["a queue", "a mesh"]}},
         answer=answers.EmbeddingList, answer_example=EMBEDDING_ANSWER,
         gateway="figures", errors=OPENAI_ERRORS,
+    ),
+    Operation(
+        method="post", path="/v1/moderations", name="createModeration", tag="Guarding",
+        summary="Whether texts are harmful, in OpenAI's form",
+        description="The guard that judges every request says so, by the caller's own rules; no model is asked.",
+        request=ModerationRequest, examples={"A text": {"input": "How do I bake bread?"}},
+        answer=answers.ModerationAnswer, answer_example=MODERATION_ANSWER, errors=(400, 413, 503),
+    ),
+    Operation(
+        method="post", path="/v1/guard/check", name="checkText", tag="Guarding",
+        summary="What the guard would do with a text",
+        description="A dry run: what is found and where, what follows, and the text as it would be masked.",
+        request=CheckRequest, examples={"A text": {"text": "Write to jane@example.com"}},
+        answer=answers.GuardCheck, answer_example=CHECK_ANSWER, errors=(400, 413, 503),
     ),
     Operation(
         method="get", path="/v1/models", name="listModels", tag="Models",
@@ -501,7 +544,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         method="get", path="/settings", name="showSettings", tag="Operation", role="admin",
-        summary="The routing settings",
+        summary="The settings of routing and guarding",
         answer=answers.RoutingSettings,
         answer_example={
             "provider_models": {"ollama": ["llama", "smollm2"]},
@@ -511,6 +554,10 @@ OPERATIONS: tuple[Operation, ...] = (
             "circuit": {"enabled": True, "failures": 5},
             "file": {
                 "path": "config/gateway-settings.yaml", "since": 1737590400, "loads": 1, "refusals": 0, "refused": None,
+            },
+            "guardrails": {
+                "file": "guardrail-settings.yaml", "since": 1737590400, "loads": 1, "refused": None,
+                "policy": {"categories": {"VIOLENCE": {"action": "block"}}},
             },
             "waiting_for_restart": [],
             "ill": [{"name": "openai/gpt-4o", "circuit": "open", "cooling_s": 7.5}],

@@ -24,6 +24,7 @@ from mesh.job import Status, ending
 from mesh.seal import JobSeal
 from mesh.wire import Refused
 from web.pipe import Connection, Pipe
+from web.restoring import UNMASKED, Masked
 
 log = structlog.get_logger()
 
@@ -142,13 +143,17 @@ class Replies:
 class Follower:
     """One caller's view of one job: its events in order, each once, from a number on."""
 
-    def __init__(self, replies: Replies, pipe: Pipe, seal: JobSeal, job_id: str, tenant: str, after: int = 0) -> None:
+    def __init__(
+        self, replies: Replies, pipe: Pipe, seal: JobSeal, job_id: str, tenant: str, after: int = 0,
+        masked: Masked = UNMASKED,
+    ) -> None:  # fmt: skip
         self.job_id = job_id
         self.tenant = tenant
         self.cursor = after  # the number of the last event that was given out
         self._replies = replies
         self._pipe = pipe
         self.seal = seal
+        self.masked = masked  # what goes back into each event
         self._queue: SimpleQueue[_Entry] = SimpleQueue()
         self._ready: deque[tuple[int, Event]] = deque()
         self._listening = False  # somebody waits in `next`
@@ -239,7 +244,7 @@ class Follower:
         return None
 
     def _take(self, number: int, event: Event) -> None:
-        self._ready.append((number, event))
+        self._ready.append((number, self.masked.restored(event) if self.masked else event))
         self.cursor = number
 
     def _heal(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from mesh import errors, store
 from mesh.errors import GatewayError
 from mesh.events import Event, Kind
-from mesh.job import new_id
+from mesh.job import Spec, new_id
 from web import errors as shown
 from web import sse
 from web.answer import Answer, in_header
@@ -96,10 +96,12 @@ def answer(door: Door, caller: Caller, parsed: Parsed, environ: dict[str, Any]) 
             listener.turn_to(attach(door, caller, accepted.id, 0))
             listener.keep = True
             meter = Meter(accepted.id)
+        else:
+            follower.masked = accepted.masked
         try:
             if stream:
                 streamed = _stream(listener, sse.Lines(accepted.id, accepted.spec, meter))
-                return _told(accepted, _without(parsed.dropped, streamed))
+                return _told(accepted, _without(parsed.dropped, _warned(accepted.spec, streamed)))
             wait = _PREFER_WAIT.search(prefer) if prefer else None
             end = listener.follower.end(float(wait[1]) if wait else _FOR_EVER_S)
         except GatewayError as error:  # this wait has failed, the job goes on
@@ -119,6 +121,13 @@ def _without(dropped: tuple[str, ...], answer: Answer) -> Answer:
     """An answer that names the parameters which were left out."""
     if dropped:
         answer.headers["x-gateway-dropped"] = in_header(", ".join(dropped))
+    return answer
+
+
+def _warned(spec: Spec, answer: Answer) -> Answer:
+    """An answer that says what the guard warned of before there was one."""
+    if spec.noted:
+        answer.headers["x-gateway-guard"] = spec.noted
     return answer
 
 
@@ -142,7 +151,7 @@ def later(door: Door, caller: Caller, parsed: Parsed, key: str = "") -> Answer:
 def pending(accepted: Accepted) -> Answer:
     """202: the job goes on, and this is where it can be asked for."""
     waiting = Answer(queued_view(accepted), 202, {"Location": f"/v1/jobs/{accepted.id}"})
-    return _told(accepted, _of_job(waiting, accepted.id))
+    return _told(accepted, _warned(accepted.spec, _of_job(waiting, accepted.id)))
 
 
 def attach(door: Door, caller: Caller, job_id: str, after: int) -> Follower:
@@ -161,7 +170,7 @@ def attach(door: Door, caller: Caller, job_id: str, after: int) -> Follower:
             param="starting_after",
             code="cursor_out_of_range",
         )
-    follower = door.follow(caller.tenant, job_id, after)
+    follower = door.follow(caller.tenant, job_id, after, door.masked(caller.tenant, job_id, watched.mask))
     follower.heal_soon()
     return follower
 

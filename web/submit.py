@@ -13,7 +13,6 @@ import gevent
 import orjson
 import structlog
 
-from guardrails.verdicts import Action
 from mesh import errors, store
 from mesh.job import Endpoint, Hold, Spec, Submission, Target, new_id
 from mesh.lanes import Lane
@@ -24,10 +23,12 @@ from routing import prices
 from routing.choose import Decision
 from routing.prices import DEFAULT_ANSWER_TOKENS, Most
 from routing.share import Share, share
-from web import metrics, wishes
+from web import guarding, metrics, wishes
 from web.auth import Caller
 from web.door import Door
+from web.guarding import Cleared, Guarded
 from web.requests import CHAT, COMPLETIONS, EMBEDDINGS, GatewayFields, Parsed
+from web.restoring import UNMASKED, Masked
 from web.setup import Setup
 
 log = structlog.get_logger()
@@ -48,6 +49,7 @@ class Accepted:
     spec: Spec
     position: int | None
     eta_ms: int | None
+    masked: Masked = UNMASKED  # what its follower puts back; of an earlier job the store knows it
     headers: Mapping[str, str] = field(default_factory=dict)  # what is left of the caller's limits
 
 
@@ -59,6 +61,7 @@ class _Draft:
     sealed: bytes  # its request
     decision: Decision
     taking: Share  # of limits and budgets
+    guarded: Guarded  # what the guard did to it
 
 
 Wait = Literal["answer", "stream", "async"]
@@ -92,16 +95,14 @@ def submit(
         raise errors.Stopping("This process of the gateway is shutting down.", retry_after_s=1)
     if door.pressure.high:
         raise errors.Overloaded("The gateway's memory is nearly full; no new jobs are taken.", retry_after_s=10)
-    verdict = door.guard.judge_request(parsed.body)
-    if verdict.action is Action.BLOCK:
-        raise errors.ContentBlocked(f"The request was refused by the content policy ({verdict.category}).")
     setup = door.setup
-    draft = _draft(door, setup, caller, parsed, job_id, seal, wait, idempotency_key, private=verdict.private)
+    cleared = guarding.clear(door, caller, parsed.body, job_id)
+    draft = _draft(door, setup, caller, parsed, job_id, seal, wait, idempotency_key, cleared)
     if shadow_of or draft.decision.shadow is not None:
         told = dataclasses.replace(draft.job, shadow_of=shadow_of, shadow="" if shadow_of else new_id())
         draft = dataclasses.replace(draft, job=told)
     outcome, taking = _send_in_time(door, setup.config, draft, (parsed.fields.max_wait or 0) / 1000)
-    job = draft.job
+    job, guarded = draft.job, draft.guarded
     match outcome.outcome:
         case "queued":
             eta_ms = outcome.gap_ms * (outcome.waiting + 1)
@@ -109,10 +110,11 @@ def submit(
             door.outlook.chosen(job.spec.target)
             if job.shadow and draft.decision.shadow is not None:
                 gevent.spawn(_shadow, door, caller, parsed, job, draft.decision.shadow)
-            left = taking.headers(outcome.taken)
-            return Accepted(job.id, job.spec, outcome.waiting, round(eta_ms) if outcome.gap_ms else None, left)
+            guarding.note(door, guarded.records)
+            eta = round(eta_ms) if outcome.gap_ms else None
+            return Accepted(job.id, job.spec, outcome.waiting, eta, guarded.masked, taking.headers(outcome.taken))
         case "again":
-            return Accepted(job.id, job.spec, None, None)
+            return Accepted(job.id, job.spec, None, None, guarded.masked)
         case "same":
             return Accepted(outcome.other, job.spec, None, None)
         case "conflict":
@@ -212,19 +214,21 @@ def _draft(
     seal: JobSeal,
     wait: Wait,
     idempotency_key: str,
-    *,
-    private: bool,
+    cleared: Cleared,
 ) -> _Draft:
-    """The job, its sealed request, how its route came about, and what it takes of limits and budgets."""
+    """The job, its sealed request, how its route came about, what the guard did, and what it takes of limits."""
     config, fields = setup.config, parsed.fields
     later = wait == "async"
     priority = wishes.priority(caller, fields.priority, later=later)
     allowance = caller.allowance
     body = wishes.bounded(parsed, priced=allowance.hard or fields.max_cost is not None)
     request = orjson.dumps(body)
-    asked = wishes.wish(caller, config, body, fields, len(request), private=private, priority=priority)
+    asked = wishes.wish(caller, config, body, fields, len(request), private=cleared.private, priority=priority)
     decision = setup.router.route(asked, door.outlook)
     targets = decision.targets
+    leaves = any(not config.providers[target.provider].private for target in targets)
+    guarded = guarding.strip(door, caller, body, cleared, job_id, leaves=leaves)
+    stored = request if guarded.body is body else orjson.dumps(guarded.body)
     reserved = setup.router.prices.dearest_usd(targets, asked.most, batch=priority == "batch")
     taking = share(config, allowance, targets[0], _tokens_at_most(parsed.endpoint, asked.most), reserved)
     stream = body.get("stream") is True
@@ -235,12 +239,14 @@ def _draft(
         stream=stream,
         include_usage=stream and (body.get("stream_options") or {}).get("include_usage") is True,
         created_unix_s=int(time.time()),
+        masked=bool(guarded.masked),
+        noted=guarded.noted,
         main=decision.main,
         chains=decision.chains,
     )
     default_ms = config.requests.async_timeout_ms if later else config.requests.timeout_ms
-    large = len(request) > store.LARGE_BYTES
-    sealed = seal.seal("request", request)
+    large = len(stored) > store.LARGE_BYTES
+    sealed = seal.seal("request", stored)
     told = orjson.dumps([parsed.endpoint, dataclasses.asdict(fields)], default=str)
     job = Submission(
         id=job_id,
@@ -259,9 +265,17 @@ def _draft(
         fingerprint=door.sealer.fingerprint(caller.tenant, told + request) if idempotency_key else "",
         holds=(_lane_share(door, config, caller, Lane(targets[0].provider, priority)), *taking.holds),
         tags=caller.tags,
+        mask=_sealed_mask(door, caller, job_id, guarded.masked),
         route=decision.line,
     )
-    return _Draft(job, sealed, decision, taking)
+    return _Draft(job, sealed, decision, taking, guarded)
+
+
+def _sealed_mask(door: Door, caller: Caller, job_id: str, masked: Masked) -> bytes:
+    if not masked:
+        return b""
+    assert door.secrets is not None  # no policy that masks comes into force without
+    return masked.sealed(door.secrets.job(caller.tenant, job_id))
 
 
 def _tokens_at_most(endpoint: str, most: Most) -> int:

@@ -20,6 +20,8 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from kombu.entity import Queue
 from redis.exceptions import ResponseError
 
+from guardrails.rulebook import Rulebook
+from guardrails.watched import watched
 from mesh import lanes, logs
 from mesh.errors import ConfigError
 from mesh.memory import calm_collector
@@ -52,12 +54,18 @@ class MeshThread:
     """The consumer's event loop, in a thread of its own."""
 
     def __init__(
-        self, environment: Environment, settings: Reloaded[Config], queues: list[str], fetcher: Fetcher
+        self,
+        environment: Environment,
+        settings: Reloaded[Config],
+        queues: list[str],
+        fetcher: Fetcher,
+        rules: Reloaded[Rulebook],
     ) -> None:
         self._environment = environment
         self._settings = settings
         self._queues = queues
         self._fetcher = fetcher
+        self._rules = rules
         self._loop = uvloop.new_event_loop()
         self._consumer: Consumer | None = None
         self._ready = threading.Event()
@@ -84,7 +92,7 @@ class MeshThread:
 
     async def _main(self) -> None:
         self._stop = asyncio.Event()
-        self._consumer = Consumer(self._environment, self._settings, role_of(self._queues), self._fetcher)
+        self._consumer = Consumer(self._environment, self._settings, role_of(self._queues), self._fetcher, self._rules)
         async with self._consumer.open():
             calm_collector()
             self._ready.set()
@@ -115,6 +123,13 @@ class MeshThread:
         asyncio.run_coroutine_threadsafe(what, self._loop).result()
 
 
+def _rules(environment: Environment) -> Reloaded[Rulebook]:
+    try:
+        return watched(environment.config)
+    except ConfigError as error:
+        raise SystemExit(f"gateway worker: {error}") from None
+
+
 class MeshStep(bootsteps.StartStopStep):
     """Starts and drains the consumer with the worker. Celery's own consumer may restart without touching it."""
 
@@ -131,7 +146,7 @@ class MeshStep(bootsteps.StartStopStep):
             )
         environment = Environment()
         settings = Reloaded(environment.config / SETTINGS, parse)
-        self._mesh = MeshThread(environment, settings, queues, worker.app.fetcher)
+        self._mesh = MeshThread(environment, settings, queues, worker.app.fetcher, _rules(environment))
         worker.app.mesh = self._mesh
         signals.worker_shutting_down.connect(self._stop_claiming, weak=False)
 

@@ -18,7 +18,7 @@ from typing import Any
 import hiredis
 import structlog
 
-from guardrails.guard import Guard
+from guardrails.rulebook import Rulebook
 from mesh import lanes, store, wire
 from mesh.job import Claim, Target
 from mesh.logs import frames
@@ -60,12 +60,20 @@ class _Held:
 
 
 class Consumer:
-    def __init__(self, environment: Environment, settings: Reloaded[Config], role: Role, fetcher: Fetcher) -> None:
+    def __init__(
+        self,
+        environment: Environment,
+        settings: Reloaded[Config],
+        role: Role,
+        fetcher: Fetcher,
+        rules: Reloaded[Rulebook],
+    ) -> None:
         self.boot = f"worker-{secrets.token_hex(8)}"
         self._environment = environment
         self._settings = settings
         self._role = role
         self._fetcher = fetcher
+        self._rules = rules
         self._address = wire.Address.parse(environment.redis_url)
         self._pipe = Pipe(self._address, self.boot)
         self._freight = Pipe(self._address, f"{self.boot}-freight")
@@ -97,7 +105,7 @@ class Consumer:
             freight=self._freight,
             sealer=Sealer(self._environment.masters("seal")),
             providers=self._providers,
-            guard=Guard(),
+            rules=self._rules,
             images=images.Images(self._freight, self._config.fetch),
             prices=PriceList(self._config),
             config=self._config,
@@ -108,7 +116,7 @@ class Consumer:
         self._claiming.set()
         beside: list[Coroutine[Any, Any, None]] = [
             self._pipe.run(), self._freight.run(), self._renew(), self._listen(), self._beat(), self._list_models(),
-            self._tell_health(), self._watch_settings(),
+            self._tell_health(), self._watch_settings(), self._look_at_rules(),
         ]  # fmt: skip
         if self._role.providers:
             beside += [self._claim(), *(self._look(lane, armed) for lane, armed in self._armed)]
@@ -374,6 +382,11 @@ class Consumer:
         while path is not None:
             path.touch()
             await asyncio.sleep(HEARTBEAT_S)
+
+    async def _look_at_rules(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            await asyncio.to_thread(self._rules.look)  # a new guard takes a while to make
 
     async def _list_models(self) -> None:
         while True:

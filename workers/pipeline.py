@@ -5,28 +5,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 import structlog
 
-from guardrails.guard import Guard
-from guardrails.verdicts import Action
+from guardrails.rulebook import Rulebook
 from mesh import errors, lanes, store
 from mesh.errors import GatewayError
 from mesh.events import Event, Kind, delta
 from mesh.job import Claim, State
 from mesh.logs import frames
+from mesh.reload import Reloaded
 from mesh.seal import JobSeal, SealBroken, Sealer
 from mesh.settings import Config
 from mesh.wire import Refused
-from routing import budgets, prices
+from routing import audit, budgets, prices
 from routing.health import Outlook, Recorder
 from routing.prices import PriceList
-from workers import estimate, onward
+from workers import estimate, guarding, onward
 from workers.assembly import Assembly
+from workers.guarding import Gate, Watch
 from workers.images import Images
 from workers.onward import Onward
 from workers.pipe import Pipe
@@ -56,7 +57,7 @@ class Tools:
     freight: Pipe  # for large requests, so that nobody waits behind them
     sealer: Sealer
     providers: Mapping[str, Provider]
-    guard: Guard
+    rules: Reloaded[Rulebook]
     images: Images
     prices: PriceList
     config: Config
@@ -75,7 +76,11 @@ class Attempt:
         self._seal: JobSeal = tools.sealer.job(claim.tenant, claim.id)
         self._task: asyncio.Task[None] | None = None
         self._publisher = Publisher(claim, self._seal, tools.outbox, self.stop)
-        self._assembly = Assembly()
+        self._watch = Watch(tools.rules.current, claim, tools.config.guard)
+        self._assembly = Assembly()  # of what was published
+        # What the provider said, where that may differ from what was published: it is billed all the same.
+        self._heard: Assembly | None = None
+        self._unjudged: dict[str, Any] | None = None
         self._answer: dict[str, Any] | None = None
         self._call: Call | None = None
         self._tally = Tally()
@@ -188,8 +193,7 @@ class Attempt:
             else:
                 answer = await provider.answer(call)
                 self._usage, self._dropped = answer.usage, answer.dropped
-                self._judge(answer.body)
-                self._answer = answer.body  # only once it may be seen
+                self._answer = await self._judged(answer.body)  # only once it may be seen
         except GatewayError as error:
             self._tools.recorder.failed(target, error)
             raise
@@ -201,21 +205,66 @@ class Attempt:
 
     async def _stream(self, provider: Provider, call: Call) -> None:
         chunk: dict[str, Any] = {}
-        async with contextlib.aclosing(provider.stream(call, self._tally)) as chunks:
+        gate = self._gate(call)
+        async with contextlib.aclosing(provider.stream(call, self._tally)) as chunks, self._ending_of(gate):
             async for chunk in chunks:
                 if self._first_s is None:
                     self._first_s = time.monotonic() - self._began
                     self._dropped = tuple(chunk.pop("gateway_dropped", ()))
-                self._judge(chunk)
-                self._assembly.feed(chunk)
                 if not chunk["choices"] and chunk.get("usage"):
                     self._usage = chunk["usage"]
-                await self._publisher.add(delta(orjson.dumps(chunk)))
+                if gate is None:
+                    self._assembly.feed(chunk)
+                    await self._publisher.add(delta(orjson.dumps(chunk)))
+                    continue
+                await self._pass(gate, chunk)
+                if gate.closed:
+                    break
         self._answer = self._assembly.answer()
         if self._usage is None:
             self._count()
             last = {name: chunk[name] for name in _HEAD} | {"choices": [], "usage": self._usage}
             await self._publisher.add(delta(orjson.dumps(last)))
+
+    async def _publish(self, chunk: dict[str, Any]) -> None:
+        self._assembly.feed(chunk)
+        await self._publisher.add(delta(orjson.dumps(chunk)))
+
+    def _gate(self, call: Call) -> Gate | None:
+        """What a stream has to pass; None where nothing is watched."""
+        if self._watch.idle:
+            return None
+        self._heard = Assembly()
+        prompt = call.body.get("prompt")
+        prompts = len(prompt) if isinstance(prompt, list) else 1
+        return Gate(self._watch, self._publish, prompts * (call.body.get("n") or 1))
+
+    async def _pass(self, gate: Gate, chunk: dict[str, Any]) -> None:
+        assert self._heard is not None
+        self._heard.feed(chunk)
+        await gate.feed(chunk)
+
+    @contextlib.asynccontextmanager
+    async def _ending_of(self, gate: Gate | None) -> AsyncIterator[None]:
+        """What still waits at the gate is published, unless the job may yet be done elsewhere or nobody wants it."""
+        if gate is None:
+            yield
+            return
+        try:
+            yield
+            await gate.end()
+        except GatewayError:
+            if self.said:
+                await gate.end()
+            raise
+        finally:
+            gate.stop()
+
+    async def _judged(self, body: dict[str, Any]) -> dict[str, Any]:
+        if not self._watch.watches:
+            return body
+        self._unjudged = body
+        return await guarding.whole(self._watch, body)
 
     def _count(self) -> None:
         """Where the provider reported no usage, or had not yet: what has come is billed all the same."""
@@ -223,17 +272,14 @@ class Attempt:
             return
         self._usage = self._tally.usage()
         known = self._tally.prompt()
-        if self._usage is None and (self._answer or known):
-            self._usage = estimate.usage(self._call.endpoint, self._call.body, self._answer or {}, known)
+        heard = self._unjudged or (self._answer if self._heard is None else self._heard.answer())
+        if self._usage is None and (heard or known):
+            self._usage = estimate.usage(self._call.endpoint, self._call.body, heard or {}, known)
             self._estimated = True
         if self._usage is not None and self._answer:
             self._answer["usage"] = self._usage
             if self._estimated:
                 self._answer["gateway"] = {"estimated": True}
-
-    def _judge(self, body: dict[str, Any]) -> None:
-        if self._tools.guard.judge_answer(body).action is Action.BLOCK:
-            raise errors.ContentBlocked("The answer was withheld by the gateway's content policy.")
 
     async def _end_stopped(self, why: str) -> None:
         if why == "lost":
@@ -322,8 +368,12 @@ class Attempt:
             head["estimated"] = True
         if self._dropped:
             head["dropped"] = self._dropped
+        if self._watch.noted:
+            head["guard"] = self._watch.noted
         if error is not None:
             head["error"] = errors.dump(error)
+        for record in self._watch.records():
+            await self._tools.pipe.do(audit.written(record))
         body = orjson.dumps(self._answer) if self._answer else b""
         end = self._seal.seal("end", Event(Kind.END, head).dump())
         result = self._seal.seal("result", body) if body else b""

@@ -9,7 +9,7 @@ local key = P .. 'job:' .. ARGV[1]
 local head = redis.call('HMGET', key, 'tenant', 'state', 'lane')
 if not head[1] or head[1] ~= ARGV[2] then return nil end
 local names = { 'state', 'lane', 'endpoint', 'provider', 'model', 'spec', 'attempt', 'attempts', 'created', 'deadline',
-  'ended', 'timeline', 'end', 'reason', 'usage', 'cost', 'stop', 'private',
+  'ended', 'timeline', 'end', 'reason', 'usage', 'cost', 'stop', 'private', 'mask',
   'route', 'shadow', 'shadow_of' }
 if ARGV[3] == '1' then names[#names + 1] = 'result' end
 local values = redis.call('HMGET', key, unpack(names))

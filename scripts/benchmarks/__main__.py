@@ -48,6 +48,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--limits", action="store_true", help="ask with a key that has every limit and budget")
     parser.add_argument("--without-gateway", action="store_true", help="measure the floor and the peers only")
+    parser.add_argument("--guarded", action="store_true", help="measure a gateway whose guard is on, too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round's figures there")
     return parser.parse_args()
 
@@ -76,6 +77,8 @@ def _compare(bench: Bench, arguments: argparse.Namespace) -> bool:
         targets = [direct, held.enter_context(stack.bare(bench, direct.port))]
         if not arguments.without_gateway:
             targets.append(held.enter_context(stack.gateway(bench, direct.port)))
+        if arguments.guarded:
+            targets.append(held.enter_context(stack.gateway(bench, direct.port, guarded=True)))
         for peer in arguments.peer:
             targets.append(held.enter_context(PEERS[peer](bench, direct.port, plan.models())))
         results = rounds.run(bench, plan, targets)

@@ -15,9 +15,11 @@ from benchmarks import wire
 from benchmarks.children import accepts, answers, free_port, outcome, running, told_port, until
 
 OURS = "gateway"
+GUARDED = "guarded"  # the same with its guard on
 DIRECT = "direct"  # no gateway at all
 SLOTS = 512  # 300 streams are as many jobs at once
 ROOT = Path(__file__).resolve().parents[2]
+_UNGUARDED = "jailbreak: {enabled: false}\nphi: {force_private: false}\n"
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")  # no key or proxy of the caller's
 
 
@@ -58,17 +60,25 @@ def bare(bench: Bench, upstream_port: int) -> Iterator[Target]:
 
 
 @contextlib.contextmanager
-def gateway(bench: Bench, upstream_port: int, *, slots: int = SLOTS) -> Iterator[Target]:
+def gateway(bench: Bench, upstream_port: int, *, slots: int = SLOTS, guarded: bool = False) -> Iterator[Target]:
     """Valkey that syncs every write, one web process, one worker; ready when a request has gone the whole way.
 
     slots: jobs that the worker runs at once.
+    guarded: by the policy that ships; else nothing is looked for.
     """
     with contextlib.ExitStack() as stack:
         redis_port, password = free_port(), secrets.token_hex(16)
-        folder = bench.folder / "redis"
-        folder.mkdir()
+        name = GUARDED if guarded else OURS
+        home = bench.folder / name
+        folder = home / "redis"
+        folder.mkdir(parents=True)
+        config = ROOT / "config"
+        if not guarded:
+            (home / "gateway-settings.yaml").write_text((config / "gateway-settings.yaml").read_text())
+            (home / "guardrail-settings.yaml").write_text(_UNGUARDED)
+            config = home
         valkey = stack.enter_context(
-            running("redis", _valkey(redis_port, folder, password), folder=bench.folder, environ=bench.child_environ())
+            running("redis", _valkey(redis_port, folder, password), folder=home, environ=bench.child_environ())
         )
         until(lambda: accepts(redis_port), valkey, 10)
         environ = bench.child_environ(
@@ -76,20 +86,21 @@ def gateway(bench: Bench, upstream_port: int, *, slots: int = SLOTS) -> Iterator
             OPENAI_BASE_URL=f"http://127.0.0.1:{upstream_port}/v1",
             OPENAI_API_KEY="x",
             GATEWAY_PROVIDERS="openai",
+            GATEWAY_CONFIG=str(config),
             GATEWAY_SEAL_KEY=f"bench:{secrets.token_hex(32)}",
             GATEWAY_LOG_LEVEL="warning",
             GATEWAY_SLOTS=str(slots),
         )
         door_environ = environ | {"GATEWAY_DOOR_KEY": f"bench:{secrets.token_hex(32)}"}
-        worker = stack.enter_context(running("worker", _WORKER, folder=bench.folder, environ=environ))
+        worker = stack.enter_context(running("worker", _WORKER, folder=home, environ=environ))
         port = free_port()
-        web = stack.enter_context(running("web", _door(port), folder=bench.folder, environ=door_environ))
+        web = stack.enter_context(running("web", _door(port), folder=home, environ=door_environ))
         key = _mint(door_environ, limited=bench.limited)
         until(lambda: accepts(port), web, 30)
         asked = wire.request(wire.Behaviour().model, port=port, key=key, stream=False)
         until(lambda: answers(port, asked), worker, 30)
         roots = {"web": web.process.pid, "worker": worker.process.pid, "redis": valkey.process.pid}
-        yield Target(OURS, port, key, roots)
+        yield Target(name, port, key, roots)
 
 
 def _valkey(port: int, folder: Path, password: str) -> list[str | Path]:

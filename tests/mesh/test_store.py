@@ -384,7 +384,7 @@ def test_a_watcher_is_told_what_comes(do: Do, client: redis.Redis) -> None:
     do(store.door_beat("late"))
     say(do, job, 1, True, [b"one"])
     assert do(store.watch(job.id, "stranger", "late")) is None
-    assert [do(store.watch(job.id, "acme", "late")) for _ in range(2)] == [store.Watched(State.RUNNING, 1)] * 2
+    assert [do(store.watch(job.id, "acme", "late")) for _ in range(2)] == [store.Watched(State.RUNNING, 1, b"")] * 2
     say(do, job, 2, True, [b"two"])
     assert client.lrange("gw:replies:late", 0, -1) == [f"{job.id} 2 two".encode()]
 

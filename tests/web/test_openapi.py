@@ -23,8 +23,9 @@ from web import answers
 from web.endpoints.docs import PAGE, blueprint, content_security_policy
 from web.openapi import document
 from web.operations import OPERATIONS, Operation
-from web.requests import CHAT, COMPLETIONS, EMBEDDINGS, parse
+from web.requests import CHAT, COMPLETIONS, EMBEDDINGS, parse, read_aside
 from web.requests.gateway_fields import HEADERS, NAMES
+from web.requests.parsing import ASIDE
 
 DOCUMENT = document("1.2.3")
 OPENAI_REQUESTS: dict[str, Any] = {
@@ -113,7 +114,7 @@ def test_every_error_of_the_gateway_is_told_with_its_status_and_four_keys() -> N
 
 
 def requests(role: str) -> Iterator[Any]:
-    for operation in (each for each in OPERATIONS if each.role == role):
+    for operation in (each for each in OPERATIONS if each.role == role and each.path not in ASIDE):
         for title, example in operation.examples.items():
             yield pytest.param(operation, example, id=f"{operation.name}: {title}")
 
@@ -129,6 +130,13 @@ def test_an_example_of_a_request_is_one_that_the_door_and_openai_take(operation:
     found = parse(operation.path, orjson.dumps(example), strict, {})
     theirs = TypeAdapter(OPENAI_REQUESTS[found.endpoint]).validate_python(found.body)
     assert set(theirs) == set(found.body)
+
+
+def test_an_example_that_becomes_no_job_is_taken_too() -> None:
+    examples = [(each.path, example) for each in OPERATIONS if each.path in ASIDE for example in each.examples.values()]
+    assert {path for path, _ in examples} == ASIDE.keys()
+    for path, example in examples:
+        assert read_aside(path, orjson.dumps(example), RequestLimits()) == example
 
 
 def replies() -> Iterator[Any]:

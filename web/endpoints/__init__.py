@@ -8,11 +8,12 @@ from importlib.metadata import version
 from flask import Blueprint
 
 from web.door import Door
-from web.endpoints import docs, generate, jobs, keys, models, operate, route, shadows, socket, usage
+from web.endpoints import docs, generate, guard, jobs, keys, models, operate, route, shadows, socket, usage
 
 BLUEPRINTS: dict[str, Callable[[Door], Blueprint]] = {
     "docs": lambda door: docs.blueprint(version("gateway")),
     "generate": generate.blueprint,
+    "guard": guard.blueprint,
     "jobs": jobs.blueprint,
     "keys": keys.blueprint,
     "models": models.blueprint,

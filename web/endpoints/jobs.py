@@ -38,7 +38,10 @@ def blueprint(door: Door) -> Blueprint:
     def shown(job_id: str, tenant: str, *, whole: bool) -> dict[str, Any] | None:
         # Whole answers may be megabytes: they go the way where nobody waits behind them.
         status = (door.freight if whole else door.pipe).do(store.status(job_id, tenant, result=whole))
-        return None if status is None else view(status, door.seal(tenant, job_id), whole=whole)
+        if status is None:
+            return None
+        masked = door.masked(tenant, job_id, status.mask if whole else b"")
+        return view(status, door.seal(tenant, job_id), masked, whole=whole)
 
     def answer(body: Any) -> Response:
         return Response(orjson.dumps(body), mimetype="application/json")

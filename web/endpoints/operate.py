@@ -83,6 +83,7 @@ def blueprint(door: Door) -> Blueprint:
                 "default_model": setup.config.requests.default_model,
                 "file": reloading.told(door.settings),
                 "waiting_for_restart": waiting_for_restart(began, setup.config),
+                "guardrails": door.guardian.state(),
                 "ill": door.outlook.states(),
             }
         )

@@ -11,7 +11,7 @@ from mesh.job import Target
 from routing import prices
 from routing.choose import Candidate
 from routing.sight import Sight
-from web import body
+from web import body, guarding
 from web.door import Door
 from web.requests import ROUTE, headers_in, parse
 from web.wishes import bounded, priority, wish
@@ -26,7 +26,7 @@ def blueprint(door: Door) -> Blueprint:
         setup = door.setup
         limits = setup.config.requests
         parsed = parse(ROUTE, body.read(request.environ, limits.max_body_bytes), limits, headers_in(request.environ))
-        private = door.guard.judge_request(parsed.body).private
+        private = guarding.is_private(door, caller, parsed.body)
         fields = parsed.fields
         body_ = bounded(parsed, priced=caller.allowance.hard or fields.max_cost is not None)
         lane = priority(caller, fields.priority, later=False)

@@ -21,7 +21,9 @@ def blueprint(door: Door) -> Blueprint:
 
     def shown(job_id: str, tenant: str) -> dict[str, Any] | None:
         status = door.freight.do(store.status(job_id, tenant, result=True))
-        return None if status is None else view(status, door.seal(tenant, job_id), whole=True)
+        if status is None:
+            return None
+        return view(status, door.seal(tenant, job_id), door.masked(tenant, job_id, status.mask), whole=True)
 
     @shadows.get(PATH)
     def list_shadows() -> Response:

@@ -154,6 +154,7 @@ class Conversation:
         with contextlib.ExitStack() as stack:
             stack.enter_context(follower)
             accepted = submit(self._door, self._caller, parsed, job_id=job_id, seal=follower.seal, wait="stream")
+            follower.masked = accepted.masked
             keep = parsed.fields.disconnect == "continue"
             stream = _Stream(stream_id, follower, accepted.spec.include_usage, keep, accepted)
             self._start(stream, stack.pop_all())
@@ -244,6 +245,7 @@ class Conversation:
             "cost_usd": event.head.get("cost_usd"),
             "estimated": event.head.get("estimated", False),
             "finish_reason": event.head.get("finish_reason"),
+            "guard": event.head.get("guard"),
             "result": orjson.loads(event.body) if event.body else None,
         }
 

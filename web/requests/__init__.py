@@ -6,18 +6,33 @@
 
 from web.requests.documents import read_object
 from web.requests.gateway_fields import GatewayFields, headers_in
-from web.requests.parsing import CHAT, COMPLETIONS, EMBEDDINGS, JOBS, ROUTE, Parsed, check, parse
+from web.requests.parsing import (
+    CHAT,
+    CHECK,
+    COMPLETIONS,
+    EMBEDDINGS,
+    JOBS,
+    MODERATIONS,
+    ROUTE,
+    Parsed,
+    check,
+    parse,
+    read_aside,
+)
 
 __all__ = [
     "CHAT",
+    "CHECK",
     "COMPLETIONS",
     "EMBEDDINGS",
     "JOBS",
+    "MODERATIONS",
     "ROUTE",
     "GatewayFields",
     "Parsed",
     "check",
     "headers_in",
     "parse",
+    "read_aside",
     "read_object",
 ]

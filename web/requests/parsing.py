@@ -16,6 +16,7 @@ from web.requests.completions import CompletionRequest
 from web.requests.documents import read_object
 from web.requests.embeddings import EmbeddingRequest
 from web.requests.gateway_fields import GatewayFields
+from web.requests.guard import CheckRequest, ModerationRequest
 from web.requests.jobs import JobRequest
 from web.requests.refusals import param, refuse
 
@@ -23,6 +24,8 @@ CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
 EMBEDDINGS = "/v1/embeddings"
 JOBS = "/v1/jobs"
+MODERATIONS = "/v1/moderations"
+CHECK = "/v1/guard/check"
 ROUTE = "/v1/route"
 
 Sorted = tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]  # the provider's, the gateway's, what was dropped
@@ -62,6 +65,7 @@ SHAPES = {
     EMBEDDINGS: _shape(EmbeddingRequest, rules.EMBEDDINGS),
 }
 JOB = _shape(JobRequest, ())
+ASIDE = {MODERATIONS: _shape(ModerationRequest, ()), CHECK: _shape(CheckRequest, ())}
 
 
 def parse(endpoint: str, raw: bytes, limits: RequestLimits, headers: Mapping[str, str]) -> Parsed:
@@ -99,6 +103,21 @@ def check(endpoint: str, document: dict[str, Any], limits: RequestLimits, header
     except RequestError as error:
         error.param = f"body.{error.param}" if error.param else "body"
         raise
+
+
+def read_aside(endpoint: str, raw: bytes, limits: RequestLimits) -> dict[str, Any]:
+    """A body that becomes no job, of one of ASIDE's endpoints.
+
+    Raises:
+        RequestError: as `parse`.
+    """
+    document = read_object(raw, limits.max_json_depth)
+    shape = ASIDE[endpoint]
+    _validate(shape, document)
+    for name in document:
+        if name not in shape.parameters:
+            raise _unknown(name)
+    return document
 
 
 def _check(endpoint: str, document: dict[str, Any], limits: RequestLimits, asked: Mapping[str, Any]) -> Parsed:

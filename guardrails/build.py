@@ -1,0 +1,29 @@
+"""Puts a guard together: the policy, the detectors of content and of personal data, the sentence model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from guardrails.detectors.grey import open_sentences
+from guardrails.guard import Guard
+from guardrails.personal import PersonalData
+from guardrails.policy import Policy, parse_policy
+from mesh.errors import ConfigError
+
+FILE = "guardrail-settings.yaml"
+
+
+def read_policy(path: Path) -> Policy:
+    """Raises:
+    ConfigError: the file is missing or wrong.
+    """
+    try:
+        return parse_policy(path.read_text(), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def build(policy: Policy, *, sentences: bool = False) -> Guard:
+    """sentences: whether the sentence model is loaded here, where it is installed; it costs 150 MB."""
+    model = open_sentences() if sentences and policy.embedding != "off" else None
+    return Guard(policy, personal=PersonalData(), sentences=model)

@@ -1,0 +1,74 @@
+"""Searching in linear time, and the words around what was found.
+
+RE2 has no look-around: what may stand beside a match is asked of the text afterwards, within a few characters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import re2
+
+
+class Pattern:
+    """A regular expression as RE2 reads it; with a group in it, what the group caught is what counts."""
+
+    def __init__(self, pattern: str, ignore_case: bool = False) -> None:
+        options = re2.Options()
+        options.case_sensitive = not ignore_case
+        options.log_errors = False
+        self._compiled = re2.compile(pattern, options)
+        self._group = min(self._compiled.groups, 1)
+
+    def spans(self, text: str) -> Iterator[tuple[int, int]]:
+        for match in self._compiled.finditer(text):
+            yield match.span(self._group)
+
+    def within(self, text: str) -> bool:
+        return self._compiled.search(text) is not None
+
+
+class Context:
+    """Words whose presence before or after a find says what it is; an underscore counts as a blank.
+
+    words: regular expressions, divided by `|`.
+    before, after: how many characters away they may stand.
+    """
+
+    def __init__(self, words: str, before: int = 36, after: int = 0) -> None:
+        self._pattern = Pattern(rf"\b(?:{words})(?:[^a-z]|$)", ignore_case=True)
+        self._before, self._after = before, after
+
+    def anywhere(self, text: str) -> bool:
+        """Whether one of the words is in the text at all; a text without any need not be looked at further."""
+        return self._pattern.within(text.replace("_", " "))
+
+    def near(self, text: str, start: int, end: int) -> bool:
+        if self.distance(text, start) < FAR:
+            return True
+        return self._after > 0 and self.anywhere(text[end : end + self._after])
+
+    def distance(self, text: str, start: int) -> int:
+        """How many characters before start the nearest word ends; FAR where there is none."""
+        window = text[max(0, start - self._before) : start].replace("_", " ")
+        return min((len(window) - end for _, end in self._pattern.spans(window)), default=FAR)
+
+
+FAR = 1 << 30
+
+
+def alone(text: str, start: int, end: int, joiners: str = "") -> bool:
+    """Whether [start, end) is no part of a longer word; joiners continue a word when a letter or digit follows them."""
+    return not (_joined(text, start - 1, -1, joiners) or _joined(text, end, 1, joiners))
+
+
+def _joined(text: str, place: int, step: int, joiners: str) -> bool:
+    char = text[place : place + 1] if place >= 0 else ""
+    if not char or char.isalnum() or char == "_":
+        return bool(char)
+    beyond = text[place + step : place + step + 1] if place + step >= 0 else ""
+    return char in joiners and beyond.isalnum()
+
+
+def digits(text: str) -> str:
+    return "".join([char for char in text if "0" <= char <= "9"])

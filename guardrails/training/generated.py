@@ -1,0 +1,290 @@
+"""Rows that this project makes itself: attacks and asks from the phrases in guardrails/data, and harmless look-alikes.
+
+Public sets hold no source code, no hashes and no encoded harmless text: without such rows a head learns that whatever
+looks strange is an attack.
+"""
+
+from __future__ import annotations
+
+import base64
+import codecs
+import hashlib
+import json
+import random
+import re
+import sysconfig
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from guardrails.policy import CATEGORIES
+from guardrails.training.rows import Row
+
+DATA = Path(__file__).parent.parent / "data"
+_SLOT = re.compile(r"\{(\w+)\}")
+_LEARNT = frozenset(CATEGORIES) - {"CHILD_SAFETY"}
+
+
+def _phrases(name: str) -> dict[str, Any]:
+    read: dict[str, Any] = yaml.safe_load((DATA / name).read_text())
+    return read
+
+
+class Phrases:
+    """Sentences drawn from frames; the same seed draws the same."""
+
+    def __init__(self, dice: random.Random) -> None:
+        self._dice = dice
+        self._deeds = _phrases("deeds.yaml")
+        self._orders = _phrases("orders.yaml")
+
+    def deeds(self, each: int, contrasts: int) -> Iterator[Row]:
+        """Asks for each deed, and as many harmless sentences about it."""
+        for category, deeds in self._deeds["deeds"].items():
+            others = _LEARNT - {category, "PROMPT_INJECTION", "OFFENSIVE_LANGUAGE"}
+            for deed in deeds:
+                cluster = f"deed:{deed}"
+                asks = self._dice.sample(self._deeds["asks"], each)
+                for frame in asks:
+                    yield _row(self._said(frame, deed), {category}, others, "asks", cluster)
+                for frame in self._dice.sample(self._deeds["contrasts"], contrasts):
+                    yield _row(self._said(frame, deed), set(), set(), "contrasts", cluster)
+
+    def _said(self, frame: str, deed: str) -> str:
+        text = frame.format(deed=deed)
+        return self._dice.choice((text, text, text.lower(), text.replace("'", "’")))
+
+    def orders(self, count: int) -> Iterator[Row]:
+        others = _LEARNT - {"PROMPT_INJECTION"}
+        frames = self._orders["injections"]
+        for index in range(count):
+            frame = frames[index % len(frames)]
+            yield _row(self._filled(frame), {"PROMPT_INJECTION"}, others, "orders", f"order:{frame}")
+
+    def harmless(self, count: int) -> Iterator[Row]:
+        frames = self._orders["harmless"]
+        for index in range(count):
+            frame = frames[index % len(frames)]
+            yield _row(self._filled(frame), set(), set(), "harmless", f"harmless:{frame}")
+
+    def benign(self) -> str:
+        return str(self._dice.choice(self._orders["benign"]))
+
+    def _filled(self, frame: str) -> str:
+        for _ in range(3):  # words hold slots themselves
+            frame = _SLOT.sub(self._word, frame)
+        return frame
+
+    def _word(self, slot: re.Match[str]) -> str:
+        name = slot.group(1)
+        if name == "benign":
+            return self.benign()
+        if name == "ask":
+            category = self._dice.choice(sorted(self._deeds["deeds"]))
+            return str(
+                self._dice.choice(self._deeds["asks"][:8]).format(
+                    deed=self._dice.choice(self._deeds["deeds"][category])
+                )
+            )
+        words: Sequence[str] = self._orders["words"][name.lower()]
+        word = self._dice.choice(words)
+        return word[0].upper() + word[1:] if name[0].isupper() else word
+
+
+def written() -> Iterator[Row]:
+    """Rows that were written by hand, one by one."""
+    for path in sorted(DATA.glob("*.jsonl")):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            row = json.loads(line)
+            label = set(row["label"])
+            maybe = set(row.get("maybe", _LEARNT - label if label else ()))
+            yield _row(row["text"], label, maybe, "written", f"{path.name}:{number}")
+
+
+def _row(text: str, label: set[str], maybe: set[str] | frozenset[str], tag: str, cluster: str) -> Row:
+    identity = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+    return Row(text, frozenset(label), frozenset(maybe), f"own:{tag}", f"own-{identity}", cluster)
+
+
+# --- harmless text that looks strange --------------------------------------------------------------------------------
+
+
+def _code(dice: random.Random, pool: _Pool) -> str:
+    text = dice.choice(pool.code)
+    at = dice.randrange(max(1, len(text) - 400))
+    return text[at : at + dice.randrange(120, 1_500)]
+
+
+def _markup(dice: random.Random, pool: _Pool) -> str:
+    words = dice.choice(pool.sentences).split()
+    title, *rest = (" ".join(dice.sample(words, min(len(words), 4))) for _ in range(5))
+    items = "".join(f"- {item}\n" for item in rest)
+    fence = f"```python\n{_code(dice, pool)[:200]}\n```\n" if dice.random() < 0.4 else ""
+    table = f"| a | b |\n|---|---|\n| 1 | {title} |\n"
+    return f"# {title}\n\n{dice.choice(pool.sentences)}\n\n## Usage\n\n{items}\n{fence}{table}"
+
+
+def _json(dice: random.Random, pool: _Pool) -> str:
+    def value(depth: int) -> Any:
+        kind = dice.randrange(6 if depth else 4)
+        simple = (dice.randrange(10**6), dice.choice(pool.sentences)[:60], dice.random() < 0.5, None)
+        if kind < 4:
+            return simple[kind]
+        if kind == 4:
+            return [value(depth - 1) for _ in range(dice.randrange(4))]
+        return {dice.choice(_KEYS): value(depth - 1) for _ in range(dice.randrange(1, 6))}
+
+    document = {key: value(2) for key in dice.sample(_KEYS, dice.randrange(2, 9))}
+    return json.dumps(document, indent=dice.choice((None, 2, 4)))
+
+
+def _hash(dice: random.Random, pool: _Pool) -> str:
+    digests = [
+        getattr(hashlib, dice.choice(("md5", "sha1", "sha256", "sha512")))(dice.randbytes(8)).hexdigest()
+        for _ in range(dice.randrange(1, 5))
+    ]
+    name = dice.choice(("release.tar.gz", "image.iso", "commit", "etag", "checksum", "file"))
+    return dice.choice((" ".join(digests), "\n".join(f"{digest}  {name}" for digest in digests), digests[0]))
+
+
+def _token(dice: random.Random, pool: _Pool) -> str:
+    alphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+    parts = ["".join(dice.choices(alphabet, k=dice.randrange(8, 48))) for _ in range(dice.randrange(1, 6))]
+    uuid = "-".join(dice.randbytes(size).hex() for size in (4, 2, 2, 2, 6))
+    return dice.choice(
+        (
+            ".".join(parts),
+            " ".join(parts),
+            uuid,
+            f"id={parts[0]}&trace={uuid}",
+            "https://cdn.example/" + "/".join(parts),
+        )
+    )
+
+
+def _log(dice: random.Random, pool: _Pool) -> str:
+    level = ("INFO", "WARN", "ERROR", "DEBUG")
+    return "\n".join(
+        f"2026-{dice.randrange(1, 13):02}-{dice.randrange(1, 29):02}T{dice.randrange(24):02}:{dice.randrange(60):02} "
+        f"{dice.choice(level)} {dice.choice(_KEYS)}[{dice.randrange(9999)}]: {dice.choice(_EVENTS)} "
+        f"{dice.choice(_KEYS)}={dice.randrange(10**5)} took {dice.randrange(900)}ms"
+        for _ in range(dice.randrange(2, 12))
+    )
+
+
+def _long(dice: random.Random, pool: _Pool) -> str:
+    return " ".join(dice.choice(pool.sentences) for _ in range(dice.randrange(6, 30)))
+
+
+def _plain(dice: random.Random, pool: _Pool) -> str:
+    return dice.choice(pool.sentences)[:400]
+
+
+_LEET = str.maketrans("aeiost", "431057")
+_Maker = Callable[[random.Random, "_Pool"], str]
+
+
+def _base64(dice: random.Random, pool: _Pool) -> str:
+    return base64.b64encode(_plain(dice, pool).encode()).decode()
+
+
+STRANGE: dict[str, _Maker] = {
+    "code": _code,
+    "markup": _markup,
+    "json": _json,
+    "hash": _hash,
+    "token": _token,
+    "log": _log,
+    "long": _long,
+    "base64": _base64,
+    "base64-asked": lambda dice, pool: f"{dice.choice(_DECODE)} {_base64(dice, pool)}",
+    "hex": lambda dice, pool: _plain(dice, pool).encode().hex(),
+    "rot13": lambda dice, pool: codecs.encode(_plain(dice, pool), "rot13"),
+    "reversed": lambda dice, pool: _plain(dice, pool)[::-1],
+    "leet": lambda dice, pool: _plain(dice, pool).translate(_LEET),
+    "spaced": lambda dice, pool: " ".join(_plain(dice, pool)[:120]),
+    "upper": lambda dice, pool: _plain(dice, pool).upper(),
+    "foreign": lambda dice, pool: " ".join(dice.sample(pool.foreign, dice.randrange(1, 4))),
+    "numbers": lambda dice, pool: "\n".join(",".join(str(dice.randrange(10**5)) for _ in range(6)) for _ in range(8)),
+    "symbols": lambda dice, pool: "".join(dice.choices("!?*#-_=+<>(){}[]|/\\~^%&$@ \n", k=dice.randrange(10, 120))),
+}
+_DECODE = ("Decode this base64:", "What does this say?", "Convert from base64:", "Please decode:", "base64 -d <<<")
+_KEYS = [
+    "id",
+    "name",
+    "version",
+    "type",
+    "status",
+    "user_id",
+    "created_at",
+    "updated_at",
+    "price",
+    "quantity",
+    "title",
+    "description",
+    "tags",
+    "enabled",
+    "config",
+    "host",
+    "port",
+    "path",
+    "method",
+    "items",
+    "total",
+    "currency",
+    "email_verified",
+    "latitude",
+    "scripts",
+    "dependencies",
+    "main",
+    "license",
+    "timeout",
+    "retries",
+]
+_EVENTS = (
+    "connection established",
+    "request completed",
+    "cache miss",
+    "retrying upstream",
+    "user logged in",
+    "job killed by signal 9",
+    "process terminated",
+    "access denied for guest",
+    "authentication failed: wrong password",
+    "segment flushed",
+    "worker started",
+    "aborting transaction, deadlock victim",
+    "ignoring unknown header",
+    "override default settings from file",
+    "injection of dependencies done",
+)
+
+
+class _Pool:
+    """What the makers draw from: half of the standard library's files, and the sentences of their documentation."""
+
+    def __init__(self, half: int) -> None:
+        folder = Path(sysconfig.get_paths()["stdlib"])
+        files = sorted(path for path in folder.glob("*.py"))[half::2]
+        self.code = [path.read_text(encoding="utf-8", errors="ignore")[:60_000] for path in files]
+        said = (sentence for text in self.code for block in _DOCUMENTED.findall(text) for sentence in _END.split(block))
+        plain = {" ".join(sentence.split()) for sentence in said}
+        self.sentences = sorted(sentence for sentence in plain if 30 <= len(sentence) <= 300 and sentence[0].isupper())
+        self.sentences += _phrases("orders.yaml")["benign"] * 20
+        self.foreign = (DATA / "foreign.txt").read_text().splitlines()[half::2]
+
+
+_DOCUMENTED = re.compile(r'"""([^"\\]{40,4000})"""')
+_END = re.compile(r"(?<=[.?!])\s+|\n\s*\n")
+
+
+def strange(dice: random.Random, each: int, *, half: int = 0) -> Iterator[Row]:
+    """Harmless rows of every kind; those of half 0 and half 1 share no file and no foreign sentence."""
+    pool = _Pool(half)
+    for name, make in STRANGE.items():
+        for index in range(each):
+            text = make(dice, pool)
+            if text.strip():
+                yield _row(text, set(), set(), f"strange:{name}", f"{name}:{half}:{index}")

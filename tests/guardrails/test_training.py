@@ -1,0 +1,99 @@
+"""Which rows may train, and that rows made here stay what they are."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from guardrails.policy import CATEGORIES
+from guardrails.training.generated import DATA, Phrases, strange, written
+from guardrails.training.rows import Manifest, WrongRow, allowed, read_folder
+from tests.guardrails import held_out
+
+META = {
+    "free": {"licence": "MIT", "train": "ok"},
+    "named": {"licence": "CC-BY-4.0", "train": "ok(attribution)"},
+    "closed": {"licence": "CC-BY-NC-4.0", "train": "eval-only"},
+    "alike": {"licence": "CC-BY-SA-3.0", "train": "ok(share-alike data)"},
+    "doubt": {"licence": "?", "train": "doubtful: gated"},
+}
+
+
+def folder(tmp_path: Path, *sources: str) -> Path:
+    (tmp_path / "META.json").write_text(json.dumps(META))
+    rows = [
+        {"text": f"text {n}", "label": [], "maybe": [], "source": name, "id": f"{name}-{n}", "cluster": str(n)}
+        for n, name in enumerate(sources)
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path
+
+
+def test_only_rows_whose_licence_allows_it_train(tmp_path: Path) -> None:
+    data = folder(tmp_path, "free", "named", "closed", "alike", "doubt")
+    rows, manifest = read_folder(data), Manifest.read(data)
+    assert [row.source for row in allowed(rows, manifest, "permissive")] == ["free", "named"]
+    with pytest.raises(WrongRow, match=r"'closed' may not train"):
+        allowed(rows, manifest, "permissive", strict=True)
+
+
+def test_a_row_of_no_known_source_fails_the_training(tmp_path: Path) -> None:
+    data = folder(tmp_path, "free", "stray")
+    with pytest.raises(WrongRow, match=r"'stray' is not in META.json"):
+        allowed(read_folder(data), Manifest.read(data), "permissive")
+
+
+def test_a_broken_line_is_named(tmp_path: Path) -> None:
+    data = folder(tmp_path, "free")
+    (data / "more.jsonl").write_text('{"text": "good"}\n{"text": 3}\n')
+    with pytest.raises(WrongRow, match=r"more.jsonl:2: expected an object with a text"):
+        read_folder(data)
+
+
+def test_the_same_seed_makes_the_same_rows() -> None:
+    def made(seed: int) -> list[str]:
+        phrases = Phrases(random.Random(seed))
+        rows = [*phrases.deeds(2, 1), *phrases.orders(50), *phrases.harmless(50)]
+        return [row.text for row in rows]
+
+    assert made(3) == made(3) != made(4)
+
+
+def test_made_rows_have_no_open_slot_and_known_labels() -> None:
+    phrases = Phrases(random.Random(0))
+    for row in [*phrases.deeds(3, 2), *phrases.orders(400), *phrases.harmless(400), *written()]:
+        assert row.text.strip() and row.label <= set(CATEGORIES) - {"CHILD_SAFETY"}
+        assert not row.label & row.maybe
+        assert "{secret}" not in row.text and "{deed}" not in row.text and "{goal}" not in row.text
+
+
+def test_the_gates_sentences_are_not_trained_on() -> None:
+    phrases = Phrases(random.Random(0))
+    trained = {row.text.lower() for row in [*phrases.deeds(20, 10), *phrases.orders(2000), *written()]}
+    trained |= {line.lower() for path in DATA.iterdir() for line in path.read_text().splitlines()}
+    assert not trained & {text.lower() for texts in held_out.HARMFUL.values() for text in texts}
+    assert not trained & {text.lower() for text in held_out.HARMLESS}
+
+
+def test_the_two_halves_of_strange_text_share_no_file() -> None:
+    first, second = (
+        {row.text for row in strange(random.Random(0), 3, half=half) if "code" in row.source or "foreign" in row.source}
+        for half in (0, 1)
+    )
+    assert not first & second
+
+
+def test_training_says_what_is_wrong_in_one_sentence(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "guardrails.train", "--data", str(tmp_path / "none")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("guardrails.train: ") and done.stderr.count("\n") == 1
