@@ -127,7 +127,7 @@ def tables(report: Report) -> Iterable[tuple[str, tuple[str, ...], list[tuple[st
     """Title, columns and cells of each table."""
     if report.categories:
         f1, area = report.macro()
-        cells = [
+        cells: list[tuple[str, ...]] = [
             (
                 name,
                 str(one.positives),
@@ -139,19 +139,19 @@ def tables(report: Report) -> Iterable[tuple[str, tuple[str, ...], list[tuple[st
         cells.append(("macro, of those with positives", "", "", "", "", "", f"{f1:.3f}", f"{area:.3f}"))
         yield "Categories", ("category", "positives", "negatives", "precision", "recall", "±", "F1", "AUPRC"), cells
     if report.alarms:
-        alarms = [
+        alarms: list[tuple[str, ...]] = [
             (source, str(count), str(wrong), f"{wrong / count:.3f}", ", ".join(f"{k} {v}" for k, v in kinds.items()))
             for source, (count, wrong, kinds) in report.alarms.items()
         ]
         yield "Harmless rows flagged in any category", ("source", "rows", "flagged", "share", "as"), alarms
     if report.personal:
-        spans = [
+        spans: list[tuple[str, ...]] = [
             (name, str(row["spans"]), *(f"{row[key]:.3f}" for key in ("precision", "recall", "f1")))
             for name, row in ((name, tally.row()) for name, tally in sorted(report.personal.items()))
         ]
         yield "Personal data", ("source / type", "spans", "precision", "recall", "F1"), spans
     if report.latency_ms:
-        times = [
+        times: list[tuple[str, ...]] = [
             (name, str(int(row["texts"])), *(f"{row[key]:.2f}" for key in ("p50", "p95", "p99")))
             for name, row in report.latency_ms.items()
         ]

@@ -91,7 +91,8 @@ def piece_vectors(vectors: Vectors, vocabulary: int, width: int = 128) -> _Vecto
     alone -= alone.mean(axis=0)
     _, directions = np.linalg.eigh(alone.T @ alone)
     turned = alone @ directions[:, -width:]
-    return (turned / np.linalg.norm(turned, axis=1, keepdims=True)).astype(np.float32)
+    vectors_alone: _Vectors = (turned / np.linalg.norm(turned, axis=1, keepdims=True)).astype(np.float32)
+    return vectors_alone
 
 
 @dataclass(frozen=True)

@@ -128,10 +128,12 @@ class Heads:
 
     def scaled(self, raw: Floats) -> Floats:
         """On the scale of 0 to 1, where 0.5 is the threshold."""
-        return 1.0 / (1.0 + np.exp(np.clip(self.weights.zero - raw, -30.0, 30.0)))
+        scores: Floats = 1.0 / (1.0 + np.exp(np.clip(self.weights.zero - raw, -30.0, 30.0)))
+        return scores
 
     def mixed(self, raw: Floats, vector: Floats) -> Floats:
         """Raw scores once a sentence's vector is known too; laid on the same scale."""
         weights = self.weights
         sentence = vector @ weights.sentence + weights.sentence_bias
-        return weights.mix[0] * raw + weights.mix[1] * sentence + weights.mix[2]
+        mixed: Floats = weights.mix[0] * raw + weights.mix[1] * sentence + weights.mix[2]
+        return mixed

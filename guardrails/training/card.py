@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,7 @@ def write(
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "heads.npz"
-    arrays = {name: np.asarray(value) for name, value in vars(weights).items()}
+    arrays: dict[str, Any] = {name: np.asarray(value) for name, value in vars(weights).items()}
     np.savez_compressed(file, **arrays)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     counts = Counter(row.source for row in rows)
@@ -162,7 +163,7 @@ def _harmless(names: Sequence[str], rows: Sequence[Row], raw: _Floats, asked: _F
     ]
     for name in sorted(set(sources[harmless])):
         chosen = harmless & (sources == name)
-        hits = Counter(names[i] for i in np.nonzero(asked[chosen] >= 0)[1])
+        hits = Counter(names[int(i)] for i in np.nonzero(asked[chosen] >= 0)[1])
         shares = [float((scores[chosen] >= 0).any(axis=1).mean()) for scores in (raw, asked)]
         named = ", ".join(f"{kind} {count}" for kind, count in hits.most_common(3))
         lines.append(f"| {name} | {int(chosen.sum())} | {shares[0]:.3f} | {shares[1]:.3f} | {named} |")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,7 @@ class Read:
     signs: list[int]
 
 
-Block = sp.csr_matrix | npt.NDArray[np.float32]
+Block = Any  # scipy's csr_matrix, which has no types, or a dense matrix
 
 
 def blocks(read: Sequence[Read], vocabulary: int, signs: int, prior: npt.NDArray[np.float32]) -> tuple[Block, ...]:
@@ -54,7 +55,7 @@ def logistic(
     """Weights by block, and biases, of one head a column of y; `known` weighs each label, 0 where nobody knows it."""
     heads = y.shape[1]
     turned = [block.T.tocsr() if sp.issparse(block) else np.ascontiguousarray(block.T) for block in x]
-    ends = np.cumsum([0] + [block.shape[1] * heads for block in x])
+    ends = list(itertools.accumulate((block.shape[1] * heads for block in x), initial=0))
 
     def parts(flat: Floats) -> list[Floats]:
         return [flat[start:end].reshape(-1, heads) for start, end in itertools.pairwise(ends)]

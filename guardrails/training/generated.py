@@ -184,6 +184,13 @@ def _plain(dice: random.Random, pool: _Pool) -> str:
 
 _LEET = str.maketrans("aeiost", "431057")
 _Maker = Callable[[random.Random, "_Pool"], str]
+_DECODE: tuple[str, ...] = (
+    "Decode this base64:",
+    "What does this say?",
+    "Convert from base64:",
+    "Please decode:",
+    "base64 -d <<<",
+)
 
 
 def _base64(dice: random.Random, pool: _Pool) -> str:
@@ -210,7 +217,6 @@ STRANGE: dict[str, _Maker] = {
     "numbers": lambda dice, pool: "\n".join(",".join(str(dice.randrange(10**5)) for _ in range(6)) for _ in range(8)),
     "symbols": lambda dice, pool: "".join(dice.choices("!?*#-_=+<>(){}[]|/\\~^%&$@ \n", k=dice.randrange(10, 120))),
 }
-_DECODE = ("Decode this base64:", "What does this say?", "Convert from base64:", "Please decode:", "base64 -d <<<")
 _KEYS = [
     "id",
     "name",
@@ -273,7 +279,7 @@ class _Pool:
         plain = {" ".join(sentence.split()) for sentence in said}
         self.sentences = sorted(sentence for sentence in plain if 30 <= len(sentence) <= 300 and sentence[0].isupper())
         self.sentences += _phrases("orders.yaml")["benign"] * 20
-        self.foreign = (DATA / "foreign.txt").read_text().splitlines()[half::2]
+        self.foreign: list[str] = (DATA / "foreign.txt").read_text().splitlines()[half::2]
 
 
 _DOCUMENTED = re.compile(r'"""([^"\\]{40,4000})"""')
