@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli import config
+from cli import config, models
 from cli.chat import chat
 from cli.errors import CommandError, Unable
 from cli.jobs import jobs
@@ -24,6 +24,7 @@ commands = typer.Typer(
 commands.command()(up)
 commands.command()(chat)
 commands.command()(jobs)
+commands.add_typer(models.app, name="models")
 commands.add_typer(config.app, name="config")
 
 

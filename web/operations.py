@@ -15,6 +15,7 @@ from web.requests.completions import CompletionRequest
 from web.requests.embeddings import EmbeddingRequest
 from web.requests.gateway_fields import HEADERS, GatewayParameters
 from web.requests.jobs import JobRequest
+from web.requests.pulls import PullRequest
 
 JsonSchema = dict[str, Any]
 JOB_ID = "job-7f1c9a52e0b34d6688a1d0c2b3e4f506"
@@ -175,6 +176,28 @@ MODEL_EXAMPLE = {
         },
     },
 }
+PULL_EXAMPLE = {
+    "id": "pull-7f1c9a52e0b34d6688a1d0c2b3e4f506",
+    "object": "model.pull",
+    "provider": "ollama",
+    "model": "llama3.2:1b",
+    "state": "queued",
+    "status": "",
+    "completed_bytes": 0,
+    "total_bytes": None,
+    "error": None,
+    "created": 1737590400,
+    "started": None,
+    "ended": None,
+}
+RUNNING_PULL = {
+    **PULL_EXAMPLE,
+    "state": "running",
+    "status": "pulling 74701a8c35f6",
+    "completed_bytes": 402653184,
+    "total_bytes": 1321082688,
+    "started": 1737590401,
+}
 JOB_EXAMPLE = {
     "id": JOB_ID,
     "object": "job",
@@ -295,6 +318,18 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=answers.Model, answer_example=MODEL_EXAMPLE, errors=(404,),
     ),
     Operation(
+        method="post", path="/v1/models/pull", name="pullModel", tag="Models", role="admin",
+        summary="Have a provider fetch a model",
+        description="A model that is being fetched already is not asked for again: the answer is what is known of it.",
+        request=PullRequest, examples={"A small model": {"provider": "ollama", "model": "llama3.2:1b"}},
+        status=202, answer=answers.ModelPull, answer_example=PULL_EXAMPLE, errors=(400, 413, 429, 503),
+    ),
+    Operation(
+        method="get", path="/v1/models/pulls", name="listPulls", tag="Models", role="admin",
+        summary="The models that providers fetch, or have fetched lately",
+        answer=answers.ModelPullList, answer_example={"object": "list", "data": [RUNNING_PULL]}, errors=(503,),
+    ),
+    Operation(
         method="post", path="/v1/jobs", name="createJob", tag="Jobs",
         summary="Submit a request and come back for its answer",
         parameters=ASKING, request=JobRequest,
@@ -375,7 +410,11 @@ OPERATIONS: tuple[Operation, ...] = (
                     "name": "ollama", "adapter": "ollama", "private": True, "enabled": True,
                     "prefixes": ["llama", "smollm2"], "workers": 1,
                     "lanes": {"interactive": {"waiting": 0, "running": 1}, "batch": {"waiting": 3, "running": 0}},
-                    "models": ["smollm2:135m"],
+                    "models": ["smollm2:135m"], "pulls": True, "listed": 1737590400,
+                    "last_error": {
+                        "at": 1737580000, "kind": "ProviderUnavailable", "code": "provider_unavailable",
+                        "message": "ollama cannot be reached, or closed the connection before it answered",
+                    },
                 }
             ],
         },

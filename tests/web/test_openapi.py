@@ -112,13 +112,18 @@ def test_every_error_of_the_gateway_is_told_with_its_status_and_four_keys() -> N
         TypeAdapter(answers.ErrorAnswer).validate_python(example)
 
 
-def requests() -> Iterator[Any]:
-    for operation in OPERATIONS:
+def requests(role: str) -> Iterator[Any]:
+    for operation in (each for each in OPERATIONS if each.role == role):
         for title, example in operation.examples.items():
             yield pytest.param(operation, example, id=f"{operation.name}: {title}")
 
 
-@pytest.mark.parametrize(("operation", "example"), list(requests()))
+@pytest.mark.parametrize(("operation", "example"), list(requests("admin")))
+def test_an_example_of_what_an_admin_says_is_valid(operation: Operation, example: Any) -> None:
+    TypeAdapter(operation.request).validate_python(example)
+
+
+@pytest.mark.parametrize(("operation", "example"), list(requests("user")))
 def test_an_example_of_a_request_is_one_that_the_door_and_openai_take(operation: Operation, example: Any) -> None:
     strict = RequestLimits(unknown_parameters="error")
     found = parse(operation.path, orjson.dumps(example), strict, {})

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from flask import Blueprint
 
 from web.door import Door
-from web.endpoints import docs, generate, jobs, models, operate, socket
+from web.endpoints import docs, generate, jobs, models, operate, pulls, socket
 
 BLUEPRINTS: dict[str, Callable[[Door], Blueprint]] = {
     "docs": lambda door: docs.blueprint(version("gateway")),
@@ -16,5 +16,6 @@ BLUEPRINTS: dict[str, Callable[[Door], Blueprint]] = {
     "jobs": jobs.blueprint,
     "models": models.blueprint,
     "operate": operate.blueprint,
+    "pulls": pulls.blueprint,
     "socket": socket.blueprint,
 }

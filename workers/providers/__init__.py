@@ -13,7 +13,7 @@ from mesh.settings import ProviderConfig
 from workers.providers import anthropic, bedrock, ollama, openai
 from workers.providers.adapter import Adapter, Answer, Call, Endpoint, Tally
 from workers.providers.provider import Provider
-from workers.transports import OpenTransport, Upstream, direct
+from workers.transports import OpenTransport, Transport, Upstream, direct
 from workers.transports.framing import ServerSentEvents
 
 __all__ = ["ADAPTERS", "Adapter", "Answer", "Call", "Endpoint", "Provider", "Tally", "open_provider"]
@@ -50,8 +50,10 @@ def open_provider(name: str, config: ProviderConfig, slots: int = 64) -> Provide
         raise ConfigError(f"providers.{name}.base_url: expected http(s)://host[:port][/path], no user, no query")
     framing = adapter.DIRECT
     upstream = Upstream(name, url, config.timeouts.connect_s, framing or ServerSentEvents, config.home(), slots)
-    if config.transport == "direct" and framing is not None:
-        return Provider(name, config, adapter, direct.open_transport(upstream))
-    # An SDK is slow to import and large: only a worker whose config asks for it loads it.
-    open_sdk = cast(OpenTransport, pkgutil.resolve_name(adapter.SDK))
-    return Provider(name, config, adapter, open_sdk(upstream))
+
+    def open_sdk() -> Transport:
+        # An SDK is slow to import and large: only a worker that uses it loads it.
+        return cast(OpenTransport, pkgutil.resolve_name(adapter.SDK))(upstream)
+
+    is_direct = config.transport == "direct" and framing is not None
+    return Provider(name, config, adapter, direct.open_transport(upstream) if is_direct else open_sdk(), open_sdk)
