@@ -170,13 +170,10 @@ class Consumer:
             gone = RequestError(f"'{name}' is no provider of this worker's any more.", param="provider")
             await self._pipe.do(store.pulling(pull_id, self.boot, "failed", Progress(), gone))
             return
-        task = asyncio.get_running_loop().create_task(self._pull(pull_id, provider, model))
+        pulling = Pulling(self._pipe, self.boot, pull_id, provider, model, self._ask_for_models)
+        task = asyncio.get_running_loop().create_task(pulling.run())
         self._pulls[pull_id] = task
         task.add_done_callback(lambda done: self._pulled(done, pull_id))
-
-    async def _pull(self, pull_id: str, provider: Provider, model: str) -> None:
-        await Pulling(self._pipe, self.boot, pull_id, provider, model).run()
-        await self._ask_for_models(provider)
 
     def _pulled(self, task: asyncio.Task[None], pull_id: str) -> None:
         del self._pulls[pull_id]

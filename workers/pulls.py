@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -25,14 +26,26 @@ _LONGEST_STATUS = 200  # characters of the provider's own words
 
 
 class Pulling:
-    """One pull that this worker has taken."""
+    """One pull that this worker has taken.
 
-    def __init__(self, pipe: Pipe, boot: str, pull_id: str, provider: Provider, model: str) -> None:
+    ask: has the provider tell what models it has, so that a pull which is done is in the list.
+    """
+
+    def __init__(
+        self,
+        pipe: Pipe,
+        boot: str,
+        pull_id: str,
+        provider: Provider,
+        model: str,
+        ask: Callable[[Provider], Awaitable[None]],
+    ) -> None:
         self._pipe = pipe
         self._boot = boot
         self._id = pull_id
         self._provider = provider
         self._model = model
+        self._ask = ask
         self._progress = Progress()
 
     async def run(self) -> None:
@@ -56,6 +69,7 @@ class Pulling:
         async with contextlib.aclosing(self._provider.pull(self._model)) as steps:
             async for self._progress in steps:
                 pass
+        await self._ask(self._provider)
 
     async def _end(self, following: asyncio.Future[None]) -> None:
         error = following.exception()

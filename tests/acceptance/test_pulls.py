@@ -41,6 +41,15 @@ class Library(Server):
 
     steps = 10**9
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+
+    def model_list(self) -> tuple[str, dict[str, Any]]:
+        path, listed = super().model_list()
+        more = [{**listed["models"][0], "name": name, "model": name} for name in self.fetched]
+        return path, {"models": [*listed["models"], *more]}
+
     async def _stream(self, request: web.Request, body: dict[str, Any], fault: Fault | None) -> web.StreamResponse:
         if fault is not None:
             return await super()._stream(request, body, fault)
@@ -50,6 +59,7 @@ class Library(Server):
             while number > self.steps:  # noqa: ASYNC110  # a test in another thread lets it go
                 await asyncio.sleep(_LOOK_S)
             await response.write(frame)
+        self.fetched.append(body["model"])
         await response.write_eof()
         return response
 
@@ -147,6 +157,8 @@ def test_a_pull_tells_how_far_it_is_until_the_model_is_there(gateway: Gateway, m
     done = gateway.reaches(model, "done")
     assert (done["completed_bytes"], done["total_bytes"], done["status"]) == (WHOLE, WHOLE, "success")
     assert done["created"] <= done["started"] <= done["ended"] and done["error"] is None
+    with gateway.http() as http:
+        assert model in {each["id"] for each in asked(http.get("/v1/models"))["data"]}
 
 
 def test_a_model_that_is_asked_for_twice_is_fetched_once(gateway: Gateway, model: str) -> None:
@@ -242,10 +254,8 @@ def test_the_command_lists_and_pulls(gateway: Gateway, model: str) -> None:
     heard(gateway, "ollama")
     listed = command(gateway)
     assert listed.returncode == 0, listed.stderr
-    assert [line.split()[:2] for line in listed.stdout.splitlines()][1:] == [
-        ["ollama/one", "ollama"],
-        ["ollama/two", "ollama"],
-    ]
+    rows = [line.split()[:2] for line in listed.stdout.splitlines()]
+    assert rows[1:3] == [["ollama/one", "ollama"], ["ollama/two", "ollama"]]
 
     pulled = command(gateway, "pull", model, "--provider", "ollama")
     assert pulled.returncode == 0, pulled.stderr
