@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli import config, guard, keys
+from cli import config, guard, keys, models
 from cli.chat import chat
 from cli.errors import CommandError, Unable
 from cli.jobs import jobs
@@ -29,6 +29,7 @@ commands.command()(jobs)
 commands.command()(usage)
 commands.add_typer(keys.app, name="keys")
 commands.command()(route)
+commands.add_typer(models.app, name="models")
 commands.add_typer(config.app, name="config")
 commands.add_typer(guard.app, name="guard")
 

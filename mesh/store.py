@@ -19,8 +19,10 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from mesh import lanes, wire
+from mesh import errors, lanes, wire
+from mesh.errors import GatewayError
 from mesh.job import Claim, Spec, State, Status, Step, Submission
+from mesh.pull import Progress, Pull, PullState, pull_id
 from mesh.settings import CircuitLimits
 from mesh.wire import Arg
 
@@ -32,6 +34,8 @@ LARGE_LIFE_MS = 60_000  # for as long as its submit may take
 DOOR_LIFE_MS = 15_000
 MOST_SHADOWS = 10_000  # pairs that are remembered
 MOST_FETCHES = 1_000  # that wait for worker-system
+MOST_PULLS = 20  # that wait or run
+PULL_LEASE_MS = 30_000
 BLOCK_S = 5  # a blocking read answers at least this often, so that a dead connection is noticed
 
 _FOLDER = Path(__file__).parent / "lua"
@@ -470,9 +474,10 @@ class Reaped:
     retries_rung: int
     overdue_closed: int
     messages_rung: int
+    pulls_rung: int
 
     def __bool__(self) -> bool:
-        return bool(self.leases_ended or self.retries_rung or self.overdue_closed or self.messages_rung)
+        return any((self.leases_ended, self.retries_rung, self.overdue_closed, self.messages_rung, self.pulls_rung))
 
 
 def reap(providers: Iterable[str], *, max_attempts: int, limit: int = 100) -> Call[Reaped]:
@@ -554,8 +559,47 @@ def look(lane: lanes.Lane) -> tuple[Arg, ...]:
     return ("BLMOVE", lane.messages, lane.messages, "RIGHT", "RIGHT", BLOCK_S)
 
 
-def set_models(provider: str, models: Sequence[str]) -> Call[Any]:
-    return Call(("HSET", f"{lanes.PREFIX}providers:models", provider, orjson.dumps(list(models))), _same)
+def listed(provider: str, pulls: bool, models: Sequence[str] | None, error: GatewayError | None) -> Call[Any]:
+    """What a worker heard when it asked a provider for its models.
+
+    pulls: whether it fetches models when it is told to.
+    """
+    found = b"" if models is None else orjson.dumps(list(models))
+    failed = b"" if error is None else orjson.dumps(errors.dump(error))
+    return _call("listed", (provider, int(pulls), found, failed), _same)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the workers heard when they last asked a provider for its models; None is what none has heard yet."""
+
+    pulls: bool | None = None  # whether it fetches models when it is told to
+    listed_ms: int | None = None  # when it last answered with its list
+    error: dict[str, Any] | None = None  # the last one, as `errors.dump` writes it
+    error_ms: int | None = None
+
+
+def get_asked() -> Call[dict[str, Asked]]:
+    """By provider; those that were never asked are absent."""
+
+    def read(reply: Any) -> dict[str, Asked]:
+        facts: dict[str, dict[str, Any]] = {}
+        for name, value in zip(reply[::2], reply[1::2], strict=True):
+            provider, _, fact = _text(name).partition(":")
+            facts.setdefault(provider, {})[fact] = value
+        return {provider: _asked(each) for provider, each in facts.items()}
+
+    return Call(("HGETALL", f"{lanes.PREFIX}providers:asked"), read)
+
+
+def _asked(facts: dict[str, Any]) -> Asked:
+    at, _, error = facts.get("error", b"").partition(b" ")
+    return Asked(
+        pulls=facts["pulls"] == b"1" if "pulls" in facts else None,
+        listed_ms=int(facts["listed"]) if "listed" in facts else None,
+        error=orjson.loads(error) if error else None,
+        error_ms=int(at) if at else None,
+    )
 
 
 def get_models() -> Call[dict[str, list[str]]]:
@@ -563,6 +607,56 @@ def get_models() -> Call[dict[str, list[str]]]:
         return {_text(name): orjson.loads(models) for name, models in zip(reply[::2], reply[1::2], strict=True)}
 
     return Call(("HGETALL", f"{lanes.PREFIX}providers:models"), read)
+
+
+def pull(provider: str, model: str) -> Call[Pull | None]:
+    """Have a provider fetch a model; None when as many as may be are open. One that is open is answered as it is."""
+
+    def read(reply: Any) -> Pull | None:
+        return None if reply is None else _pull(reply)
+
+    return _call("pull", (pull_id(provider, model), provider, model, MOST_PULLS), read)
+
+
+def pulls() -> Call[list[Pull]]:
+    """The last pull of each model, newest first."""
+    return _call("pulls", (), lambda reply: [_pull(fields) for fields in reply])
+
+
+def pulling(
+    pull: str, boot: str, state: PullState, progress: Progress, error: GatewayError | None = None
+) -> Call[tuple[str, str] | None]:
+    """A worker's word about a pull: it takes it or goes on (running), gives it back (queued), or it has ended.
+
+    The reply is its provider and model; None: it has ended, or another worker has it.
+    """
+
+    def read(reply: Any) -> tuple[str, str] | None:
+        return None if reply is None else (_text(reply[0]), _text(reply[1]))
+
+    total = "" if progress.total_bytes is None else progress.total_bytes
+    failed = b"" if error is None else orjson.dumps(error.body())
+    args = (pull, boot, PULL_LEASE_MS, state, progress.status, progress.completed_bytes, total, failed)
+    return _call("pulling", args, read)
+
+
+def _pull(reply: Any) -> Pull:
+    fields = {_text(name): value for name, value in zip(reply[::2], reply[1::2], strict=True)}
+
+    def number(name: str) -> int | None:
+        return int(fields[name]) if fields.get(name) else None
+
+    return Pull(
+        id=_text(fields["id"]),
+        provider=_text(fields["provider"]),
+        model=_text(fields["model"]),
+        state=_text(fields["state"]),  # type: ignore[arg-type]  # written by scripts from a PullState
+        progress=Progress(_text(fields.get("status", b"")), number("completed") or 0, number("total")),
+        error=orjson.loads(fields["error"]) if fields.get("error") else None,
+        created_ms=int(fields["created"]),
+        started_ms=number("started"),
+        ended_ms=number("ended"),
+    )
 
 
 @dataclass(frozen=True, slots=True)

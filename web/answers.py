@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from mesh.allowances import Budget, Limits
 from mesh.job import State
+from mesh.pull import PullState
 from mesh.routes import RuleName
 from mesh.settings import Alias, Chains, CircuitLimits, Config
 from routing.choose import Role
@@ -335,6 +336,28 @@ class GuardCheck(BaseModel):
     masked: str = Field(description="The text as a provider would see it that is not private.")
 
 
+class ModelPull(BaseModel):
+    """A provider fetches a model. A model has one pull: the last one."""
+
+    id: str = Field(pattern="^pull-[0-9a-f]{32}$")
+    object: Literal["model.pull"]
+    provider: str
+    model: str = Field(description="The provider's own name of it.")
+    state: PullState
+    status: str = Field(description="What the provider is at, in its own words.")
+    completed_bytes: int
+    total_bytes: int | None = Field(description="Of the files that the provider has named so far; null: of none.")
+    error: Error | None
+    created: UnixSeconds
+    started: UnixSeconds | None
+    ended: UnixSeconds | None
+
+
+class ModelPullList(BaseModel):
+    object: Literal["list"]
+    data: list[ModelPull] = Field(description="Newest first, those of the last 24 hours.")
+
+
 class TimelineStep(BaseModel):
     state: str = Field(
         description="A state of the job; `routed` where its route was chosen; `answering` when its first word has come."
@@ -446,6 +469,15 @@ class LaneLoad(BaseModel):
     running: int
 
 
+class ProviderFault(BaseModel):
+    """Why a provider did not tell its models."""
+
+    at: UnixSeconds
+    kind: str = Field(description="ProviderUnavailable, ProviderKeyRefused, ProviderTimeout and so on.")
+    message: str
+    code: str
+
+
 class Provider(BaseModel):
     name: str
     adapter: str
@@ -455,6 +487,11 @@ class Provider(BaseModel):
     workers: int = Field(description="Worker processes that serve it now.")
     lanes: dict[Literal["interactive", "batch"], LaneLoad]
     models: list[str] = Field(description="What it says that it has.")
+    pulls: bool | None = Field(description="Whether it fetches models when it is told to; null: no worker has said.")
+    listed: UnixSeconds | None = Field(
+        description="When it last told its workers its models; they ask each minute. Null: never."
+    )
+    last_error: ProviderFault | None = Field(description="What came of it the last time that it did not.")
 
 
 class ProviderList(BaseModel):

@@ -72,7 +72,7 @@ def document(version: str) -> dict[str, Any]:
                 for name, text in {
                     "x-request-id": "Names this request in the logs; your own, if you sent one.",
                     "x-gateway-job": "The job that the request became.",
-                    "Location": "Where the job is.",
+                    "Location": "Where to look for it.",
                     "Retry-After": "Seconds until another try makes sense.",
                     **FIGURES,
                     **LEFT,
@@ -178,7 +178,7 @@ def _responses(operation: Operation, refs: Mapping[Any, JsonSchema]) -> dict[str
         content["text/event-stream"] = {"schema": refs[operation.stream], "example": operation.stream_example}
     figures = [*FIGURES, *LEFT] if operation.gateway == "figures" else []
     location = ["Location"] if operation.status == 202 else []
-    text = {101: "The socket is open.", 202: "The job waits."}.get(operation.status, "The answer.")
+    text = {101: "The socket is open.", 202: "It waits."}.get(operation.status, "The answer.")
     found = {str(operation.status): _response(text, [*names, *figures, *location], content)}
     if operation.accepted:
         later = {"application/json": {"schema": refs[answers.AcceptedJob], "example": ACCEPTED_JOB}}

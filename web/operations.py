@@ -19,6 +19,7 @@ from web.requests.gateway_fields import HEADERS, GatewayParameters
 from web.requests.guard import CheckRequest, ModerationRequest
 from web.requests.jobs import JobRequest
 from web.requests.keys import Rotation
+from web.requests.pulls import PullRequest
 from web.requests.route import RouteRequest
 
 JsonSchema = dict[str, Any]
@@ -179,6 +180,28 @@ MODEL_EXAMPLE = {
             "written_usd_per_mtok": "0",
         },
     },
+}
+PULL_EXAMPLE = {
+    "id": "pull-7f1c9a52e0b34d6688a1d0c2b3e4f506",
+    "object": "model.pull",
+    "provider": "ollama",
+    "model": "llama3.2:1b",
+    "state": "queued",
+    "status": "",
+    "completed_bytes": 0,
+    "total_bytes": None,
+    "error": None,
+    "created": 1737590400,
+    "started": None,
+    "ended": None,
+}
+RUNNING_PULL = {
+    **PULL_EXAMPLE,
+    "state": "running",
+    "status": "pulling 74701a8c35f6",
+    "completed_bytes": 402653184,
+    "total_bytes": 1321082688,
+    "started": 1737590401,
 }
 JOB_EXAMPLE = {
     "id": JOB_ID,
@@ -428,6 +451,18 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=answers.Route, answer_example=ROUTE_EXAMPLE, errors=(400, 404, 413),
     ),
     Operation(
+        method="post", path="/v1/models/pull", name="pullModel", tag="Models", role="admin",
+        summary="Have a provider fetch a model",
+        description="A model that is being fetched already is not asked for again: the answer is what is known of it.",
+        request=PullRequest, examples={"A small model": {"provider": "ollama", "model": "llama3.2:1b"}},
+        status=202, answer=answers.ModelPull, answer_example=PULL_EXAMPLE, errors=(400, 413, 429, 503),
+    ),
+    Operation(
+        method="get", path="/v1/models/pulls", name="listPulls", tag="Models", role="admin",
+        summary="The models that providers fetch, or have fetched lately",
+        answer=answers.ModelPullList, answer_example={"object": "list", "data": [RUNNING_PULL]}, errors=(503,),
+    ),
+    Operation(
         method="post", path="/v1/jobs", name="createJob", tag="Jobs",
         summary="Submit a request and come back for its answer",
         parameters=ASKING, request=JobRequest,
@@ -527,7 +562,11 @@ OPERATIONS: tuple[Operation, ...] = (
                     "name": "ollama", "adapter": "ollama", "private": True, "enabled": True,
                     "prefixes": ["llama", "smollm2"], "workers": 1,
                     "lanes": {"interactive": {"waiting": 0, "running": 1}, "batch": {"waiting": 3, "running": 0}},
-                    "models": ["smollm2:135m"],
+                    "models": ["smollm2:135m"], "pulls": True, "listed": 1737590400,
+                    "last_error": {
+                        "at": 1737580000, "kind": "ProviderUnavailable", "code": "provider_unavailable",
+                        "message": "ollama cannot be reached, or closed the connection before it answered",
+                    },
                 }
             ],
         },

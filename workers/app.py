@@ -119,6 +119,10 @@ class MeshThread:
         assert self._consumer is not None
         self._call(self._consumer.fetch(fetch_id))
 
+    def pull(self, pull_id: str) -> None:
+        assert self._consumer is not None
+        self._call(self._consumer.pull(pull_id))
+
     def _call(self, what: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(what, self._loop).result()
 

@@ -20,8 +20,10 @@ import structlog
 
 from guardrails.rulebook import Rulebook
 from mesh import lanes, store, wire
+from mesh.errors import GatewayError, RequestError
 from mesh.job import Claim, Target
 from mesh.logs import frames
+from mesh.pull import Progress
 from mesh.reload import LOOK_S, Reloaded
 from mesh.seal import Sealer
 from mesh.settings import Config, Environment, ProviderConfig
@@ -34,6 +36,7 @@ from workers.pipe import Pipe, ask, open_streams
 from workers.pipeline import Attempt, Tools
 from workers.providers import Provider, open_provider
 from workers.publisher import Outbox
+from workers.pulls import Pulling
 from workers.reaper import reap
 
 log = structlog.get_logger()
@@ -81,6 +84,7 @@ class Consumer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._fetches: set[asyncio.Task[None]] = set()
         self._retired: set[asyncio.Task[None]] = set()
+        self._pulls: dict[str, asyncio.Task[None]] = {}
         self._claiming = asyncio.Event()
         self._freed = asyncio.Event()
         self._rung = asyncio.Event()
@@ -211,14 +215,16 @@ class Consumer:
     async def drain(self, grace_s: float) -> None:
         """Let what runs end within `grace_s`; then give back what has said nothing, and cut off the rest."""
         self.stop_claiming()
+        for pull in self._pulls.values():
+            pull.cancel()  # no grace: another worker goes on where it was
         if running := self._tasks | self._fetches:
             await asyncio.wait(running, timeout=grace_s)
         for held in list(self._held.values()):
             held.attempt.stop("shutdown")
         for fetch in self._fetches:
             fetch.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=10.0)
+        if last := self._tasks.union(self._pulls.values()):
+            await asyncio.wait(last, timeout=10.0)
 
     async def take(self, job_id: str) -> None:
         """Do the one job that a stock Celery worker was handed, if it is to be had."""
@@ -237,6 +243,27 @@ class Consumer:
         self._fetches.add(work)
         work.add_done_callback(self._fetches.discard)
         await work
+
+    async def pull(self, pull_id: str) -> None:
+        """Begin the pull that a Celery message named, unless somebody is at it; it goes on when this has returned."""
+        taken = await self._pipe.do(store.pulling(pull_id, self.boot, "running", Progress()))
+        if taken is None or pull_id in self._pulls:
+            return
+        name, model = taken
+        provider = self._providers.get(name)
+        if provider is None:
+            gone = RequestError(f"'{name}' is no provider of this worker's any more.", param="provider")
+            await self._pipe.do(store.pulling(pull_id, self.boot, "failed", Progress(), gone))
+            return
+        pulling = Pulling(self._pipe, self.boot, pull_id, provider, model, self._ask_for_models)
+        task = asyncio.get_running_loop().create_task(pulling.run())
+        self._pulls[pull_id] = task
+        task.add_done_callback(lambda done: self._pulled(done, pull_id))
+
+    def _pulled(self, task: asyncio.Task[None], pull_id: str) -> None:
+        del self._pulls[pull_id]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("pull_broke", pull=pull_id, why=type(error).__name__, frames=frames(error))
 
     def _begin(self, claim: Claim, asked_s: float) -> asyncio.Task[None]:
         """
@@ -390,12 +417,25 @@ class Consumer:
 
     async def _list_models(self) -> None:
         while True:
-            for name, provider in self._providers.items():
-                try:
-                    await self._pipe.do(store.set_models(name, await provider.models()))
-                except Exception as error:  # noqa: BLE001  # a list for show must not take the worker down
-                    log.info("models_unknown", provider=name, why=type(error).__name__)
+            for provider in list(self._providers.values()):
+                await self._ask_for_models(provider)
             await asyncio.sleep(MODELS_S)
+
+    async def _ask_for_models(self, provider: Provider) -> None:
+        """Write down what models the provider has, or why it does not say so."""
+        models: list[str] | None = None
+        failed: GatewayError | None = None
+        try:
+            models = await provider.models()
+        except GatewayError as error:
+            failed = error
+        except Exception as error:  # noqa: BLE001  # a list for show must not take the worker down
+            log.error("models_broke", provider=provider.name, why=type(error).__name__, frames=frames(error))
+            failed = GatewayError("The gateway failed at asking for the models; its worker's log has the reason.")
+        if failed is not None:
+            log.info("models_unknown", provider=provider.name, why=type(failed).__name__)
+        with contextlib.suppress(Refused):  # asked again in a minute
+            await self._pipe.do(store.listed(provider.name, provider.pulls, models, failed))
 
 
 def role_of(queues: Sequence[str]) -> Role:

@@ -34,5 +34,6 @@ async def reap(pipe: Pipe, settings: Reloaded[Config]) -> None:
                     retries_rung=done.retries_rung,
                     overdue_closed=done.overdue_closed,
                     messages_rung=done.messages_rung,
+                    pulls_rung=done.pulls_rung,
                 )
         await asyncio.sleep(EVERY_S)

@@ -14,6 +14,8 @@ class Mesh(Protocol):
 
     def fetch(self, fetch_id: str) -> None: ...
 
+    def pull(self, pull_id: str) -> None: ...
+
 
 @shared_task(name="workers.tasks.run", bind=True, ignore_result=True)
 def run(task: Task[Any, Any], job_id: str, ring: int) -> None:
@@ -27,3 +29,10 @@ def fetch(task: Task[Any, Any], fetch_id: str) -> None:
     """Fetch an image for a provider's worker, which reaches no more than its provider. Only worker-system gets here."""
     mesh: Mesh = task.app.mesh
     mesh.fetch(fetch_id)
+
+
+@shared_task(name="workers.tasks.pull", bind=True, ignore_result=True)
+def pull(task: Task[Any, Any], pull_id: str) -> None:
+    """Have this worker's provider fetch a model. It goes on when this has ended: a lease holds it, not the message."""
+    mesh: Mesh = task.app.mesh
+    mesh.pull(pull_id)

@@ -190,6 +190,17 @@ class Front:
                 )
         raise ollama.Refused(404, f"model '{name}' not found")
 
+    async def pull(self, request: web.Request) -> web.Response:
+        ask = ollama.parse(ollama.Pull, await request.read())
+        name = ask.model or ask.name
+        ollama.check_can_pull(name)
+        chat, embedding = await self._models()
+        model = chat if ollama.is_chat_model(name) else embedding
+        lines = ollama.pulled(model["digest"], model["size"])
+        if not ask.stream:
+            return web.json_response(lines[-1])
+        return web.Response(body=b"".join(map(_line, lines)), content_type="application/x-ndjson")
+
     async def version(self, request: web.Request) -> web.Response:
         return web.json_response({"version": VERSION})
 
@@ -312,6 +323,7 @@ def create_app(model: str) -> web.Application:
             web.get("/api/tags", front.tags),
             web.get("/api/ps", front.ps),
             web.post("/api/show", front.show),
+            web.post("/api/pull", front.pull),
             web.get("/api/version", front.version),
         ]
     )

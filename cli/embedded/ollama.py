@@ -161,6 +161,12 @@ class Show(BaseModel):
     name: str = ""  # its older spelling
 
 
+class Pull(BaseModel):
+    model: str = ""
+    name: str = ""  # its older spelling
+    stream: bool = True
+
+
 def parse(kind: type[Kind], body: bytes) -> Kind:
     """Raises:
     Refused: 400, with the place of the first mistake.
@@ -204,6 +210,17 @@ def check_can_embed(model: str) -> None:
         raise Refused(400, "this model does not support embeddings")
 
 
+def check_can_pull(model: str) -> None:
+    """Raises:
+    Refused: the model is not here, and nothing can be fetched.
+    """
+    try:
+        _check_is_here(model)
+    except Refused as refused:
+        have = f"this server has {CHAT} and {EMBED[0]}, and fetches no others"
+        raise Refused(refused.status, f"{refused}; {have}") from None
+
+
 def _check_is_here(model: str) -> None:
     if not model:
         raise Refused(400, "model is required")
@@ -242,6 +259,18 @@ def ended(ask: Ask, text: str, reason: str, usage: Document, timings: Document, 
         "eval_count": usage["completion_tokens"],
         "eval_duration": round(timings["predicted_ms"] * 1e6),
     }
+
+
+def pulled(digest: str, size: int) -> list[Document]:
+    """The lines of a pull of what is here already."""
+    file = {"digest": f"sha256:{digest}", "total": size, "completed": size}
+    return [
+        {"status": "pulling manifest"},
+        {"status": f"pulling {digest[:12]}", **file},
+        {"status": "verifying sha256 digest"},
+        {"status": "writing manifest"},
+        {"status": "success"},
+    ]
 
 
 def refused_by_model(status: int, error: Any) -> Refused:

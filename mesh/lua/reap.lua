@@ -1,11 +1,12 @@
 #!lua flags=allow-oom
 -- reap(limit, max attempts, lane …)
--- Mend what nobody else will: leases that ended, retries that are due, jobs past their deadline, and waiting jobs whose message is
--- lost. At most `limit` of each kind and lane a call. Safe to run from many places at once.
+-- Mend what nobody else will: leases that ended (of jobs and of pulls), retries that are due, jobs past their deadline, and waiting
+-- jobs whose message is lost. At most `limit` of each kind and lane a call. Safe to run from many places at once.
 -- After more than 5 s without any reaper (Redis was away, or all of them), leases are left alone for 5 s, so that workers which
 -- were cut off as well can renew first.
 -- KEYS  reaper:clock hash · running:<lane> · waiting:<lane> · <lane> list · jobs:due · jobs:open · job:<id> and what close touches
--- Reply {leases ended, retries rung, overdue closed, messages rung anew}
+--       pulls:open · pull:<id> · tasks.<provider> list
+-- Reply {leases ended, retries rung, overdue closed, messages rung anew, pulls rung anew}
 -- include base
 -- include message
 -- include envelope
@@ -15,6 +16,7 @@
 -- include job
 -- include holds
 -- include close
+-- include pull
 
 -- What happened to an attempt whose worker fell silent: sent, perhaps done, perhaps billed.
 local function unknown_attempt(job)
@@ -30,7 +32,7 @@ local clock = redis.call('HMGET', P .. 'reaper:clock', 'at', 'since')
 local since = tonumber(clock[2] or '0')
 if clock[1] and now - clock[1] > 5000 then since = now end
 redis.call('HSET', P .. 'reaper:clock', 'at', now, 'since', since)
-local ended, due, overdue, rung = 0, 0, 0, 0
+local ended, due, overdue, rung, pulls = 0, 0, 0, 0, 0
 
 for i = 3, #ARGV do
   local lane = ARGV[i]
@@ -110,4 +112,16 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'jobs:open', '-inf', now, '
     overdue = overdue + 1
   end
 end
-return { ended, due, overdue, rung }
+
+if now - since >= 5000 then
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'pulls:open', '-inf', now, 'LIMIT', 0, limit)) do
+    local pull = redis.call('HMGET', P .. 'pull:' .. id, 'state', 'provider')
+    if pull[1] == 'running' then
+      ring_pull(id, pull[2], now)
+      pulls = pulls + 1
+    else
+      redis.call('ZREM', P .. 'pulls:open', id)
+    end
+  end
+end
+return { ended, due, overdue, rung, pulls }

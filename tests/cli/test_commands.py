@@ -54,7 +54,9 @@ def test_a_missing_configuration_is_a_sentence(tmp_path: Path) -> None:
     assert done.stderr == f"gateway: {tmp_path}/none.yaml: No such file or directory\n"
 
 
-@pytest.mark.parametrize("command", [("chat", "hello"), ("jobs",), ("route", "hello")])
+@pytest.mark.parametrize(
+    "command", [("chat", "hello"), ("jobs",), ("route", "hello"), ("models",), ("models", "pull", "llama")]
+)
 def test_without_a_gateway_it_says_how_to_get_one(tmp_path: Path, command: tuple[str, ...]) -> None:
     done = gateway(*command, "--home", str(tmp_path))
     assert done.returncode == 2

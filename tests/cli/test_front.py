@@ -185,6 +185,8 @@ def test_asking_nothing_loads_the_model(urls: Urls) -> None:
         ),
         pytest.param("embed", {"model": "nomic", "input": "a"}, 404, "model 'nomic' not found", id="unknown embedder"),
         pytest.param("show", {"model": "nomic"}, 404, "model 'nomic' not found", id="show unknown"),
+        pytest.param("pull", {"model": "nomic"}, 404, "model 'nomic' not found; this server has", id="pull unknown"),
+        pytest.param("pull", {}, 400, "model is required", id="pull nothing"),
         pytest.param(
             "embed",
             {"model": "all-minilm", "input": "word " * 500, "truncate": False},
@@ -242,6 +244,16 @@ def test_ollamas_client_reads_what_there_is(urls: Urls) -> None:
     assert len(client.ps().models) == 2
     digests = {model.digest for model in client.list().models}
     assert all(digest is not None and len(digest) == 64 for digest in digests)
+
+
+def test_pulling_what_is_here_succeeds_at_once(urls: Urls) -> None:
+    client = ollama.Client(urls.front)
+    sizes = {model.model: model.size for model in client.list().models}
+    for name, listed in (("smollm2:135m", "smollm2:135m"), ("all-minilm", "all-minilm-l6-v2:latest")):
+        assert client.pull(name).status == "success"
+        steps = list(client.pull(name, stream=True))
+        assert [step.completed for step in steps if step.digest] == [sizes[listed]]
+        assert (steps[0].status, steps[-1].status) == ("pulling manifest", "success")
 
 
 @pytest.mark.parametrize("stream", [pytest.param(True, id="streaming"), pytest.param(False, id="blocking")])

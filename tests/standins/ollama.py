@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
 import pydantic
-from ollama._types import ChatRequest, EmbedRequest, GenerateRequest
+from ollama._types import ChatRequest, EmbedRequest, GenerateRequest, PullRequest
 
 from tests.standins import Heard, StandIn, Turn, serve, vector
 
@@ -16,11 +17,14 @@ REQUESTS: dict[str, type[pydantic.BaseModel]] = {
     "/api/chat": ChatRequest,
     "/api/generate": GenerateRequest,
     "/api/embed": EmbedRequest,
+    "/api/pull": PullRequest,
 }
+# A model's files, as a pull tells of them: name, bytes.
+FILES = (("74701a8c35f6", 4_000), ("966de95ca8a6", 1_000))
 
 
 class Server(StandIn):
-    paths = ("/api/chat", "/api/generate", "/api/embed")
+    paths = ("/api/chat", "/api/generate", "/api/embed", "/api/pull")
     content_type = "application/x-ndjson"
     names_calls = False
 
@@ -86,6 +90,8 @@ class Server(StandIn):
     def frames(self, path: str, body: dict[str, Any]) -> list[bytes]:
         REQUESTS[path].model_validate(body)
         head = self._head(body)
+        if path == "/api/pull":
+            return [self.frame(line) for line in _pulled()]
         if path == "/api/generate":
             lines = [{**head, "response": piece, "done": False} for piece in self.reply.pieces()]
             return [self.frame(line) for line in [*lines, {**head, "response": "", **self._end()}]]
@@ -114,6 +120,18 @@ class Server(StandIn):
             counts = {"prompt_eval_count": self.reply.usage[0], "eval_count": self.reply.usage[1]}
             end |= {name: count for name, count in counts.items() if count}
         return end
+
+
+def _pulled() -> Iterator[dict[str, Any]]:
+    yield {"status": "pulling manifest"}
+    for digest, size in FILES:
+        for completed in (0, size // 2, size):
+            yield {
+                "status": f"pulling {digest}", "digest": f"sha256:{digest}", "total": size,
+                **({"completed": completed} if completed else {}),  # Go leaves zeros out
+            }  # fmt: skip
+    for status in ("verifying sha256 digest", "writing manifest", "success"):
+        yield {"status": status}
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from flask import Blueprint
 
 from web.door import Door
-from web.endpoints import docs, generate, guard, jobs, keys, models, operate, route, shadows, socket, usage
+from web.endpoints import docs, generate, guard, jobs, keys, models, operate, pulls, route, shadows, socket, usage
 
 BLUEPRINTS: dict[str, Callable[[Door], Blueprint]] = {
     "docs": lambda door: docs.blueprint(version("gateway")),
@@ -18,6 +18,7 @@ BLUEPRINTS: dict[str, Callable[[Door], Blueprint]] = {
     "keys": keys.blueprint,
     "models": models.blueprint,
     "operate": operate.blueprint,
+    "pulls": pulls.blueprint,
     "route": route.blueprint,
     "shadows": shadows.blueprint,
     "socket": socket.blueprint,

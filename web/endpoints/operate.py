@@ -22,6 +22,21 @@ def _json(body: Any) -> Response:
     return Response(orjson.dumps(body), mimetype="application/json")
 
 
+def _heard(asked: store.Asked) -> dict[str, Any]:
+    """Whether the provider answered its workers lately, and what was wrong when it last did not."""
+    error = asked.error and {
+        "at": (asked.error_ms or 0) // 1000,
+        "kind": asked.error["class"],
+        "message": asked.error["message"],
+        "code": asked.error["code"],
+    }
+    return {
+        "pulls": asked.pulls,
+        "listed": asked.listed_ms and asked.listed_ms // 1000,
+        "last_error": error,
+    }
+
+
 def blueprint(door: Door) -> Blueprint:
     operate = Blueprint("operate", __name__)
     began = door.config
@@ -51,7 +66,7 @@ def blueprint(door: Door) -> Blueprint:
     @operate.get("/providers")
     def providers() -> Response:
         caller(admin=False)
-        listed = door.pipe.do(store.get_models())
+        listed, asked = door.pipe.do(store.get_models()), door.pipe.do(store.get_asked())
         since_ms = int((time.time() - _BEATEN_S) * 1000)
         rows, setup = [], door.setup
         for name, provider in setup.config.providers.items():
@@ -69,6 +84,7 @@ def blueprint(door: Door) -> Blueprint:
                     "workers": door.pipe.do(store.live_workers(name, since_ms)),
                     "lanes": loads,
                     "models": listed.get(name, []),
+                    **_heard(asked.get(name, store.Asked())),
                 }
             )
         return _json({"object": "list", "data": rows})

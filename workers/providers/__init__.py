@@ -15,7 +15,7 @@ from routing.health import Room
 from workers.providers import anthropic, bedrock, ollama, openai
 from workers.providers.adapter import Adapter, Answer, Call, Endpoint, Tally
 from workers.providers.provider import Provider
-from workers.transports import Heard, OpenTransport, Request, Upstream, direct
+from workers.transports import Heard, OpenTransport, Request, Transport, Upstream, direct
 from workers.transports.framing import ServerSentEvents
 from workers.transports.room import room_in
 
@@ -83,11 +83,13 @@ def open_provider(
     upstream = Upstream(name, url, config.timeouts.connect_s, framing or ServerSentEvents, config.home(), slots)
     if heard is not None:
         upstream = dataclasses.replace(upstream, heard=_listening(adapter, heard))
-    if config.transport == "direct" and framing is not None:
-        return Provider(name, config, adapter, direct.open_transport(upstream))
-    # An SDK is slow to import and large: only a worker whose config asks for it loads it.
-    open_sdk = cast(OpenTransport, pkgutil.resolve_name(adapter.SDK))
-    return Provider(name, config, adapter, open_sdk(upstream))
+
+    def open_sdk() -> Transport:
+        # An SDK is slow to import and large: only a worker that uses it loads it.
+        return cast(OpenTransport, pkgutil.resolve_name(adapter.SDK))(upstream)
+
+    is_direct = config.transport == "direct" and framing is not None
+    return Provider(name, config, adapter, direct.open_transport(upstream) if is_direct else open_sdk(), open_sdk)
 
 
 def _listening(adapter: Adapter, heard: Callable[[str, Room], None]) -> Heard | None:

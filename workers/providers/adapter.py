@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from mesh.errors import GatewayError
+from mesh.pull import Progress
 from workers.transports import Request
 from workers.transports.faults import Refusal
 from workers.transports.framing import Framing
@@ -148,6 +149,31 @@ class Adapter(Protocol):
 
     def models(self, body: dict[str, Any], /) -> list[str]:
         """The models' names from the answer to MODELS."""
+
+
+class Fetching(Protocol):
+    """Reads the events of a provider that fetches a model."""
+
+    def read(self, event: dict[str, Any], /) -> Progress:
+        """How far it is after this event.
+
+        Raises:
+            Refusal: the event is an error.
+        """
+
+    @property
+    def finished(self) -> bool:
+        """Whether the provider has the model: a stream that ends before was broken off."""
+
+
+@runtime_checkable
+class Pulls(Protocol):
+    """An adapter whose provider fetches models when it is told to."""
+
+    def pull(self, model: str, /) -> Request:
+        """What is sent to have a model fetched; its answer is streamed."""
+
+    def fetching(self) -> Fetching: ...
 
 
 def total_usage(usages: Iterable[dict[str, Any] | None]) -> dict[str, Any] | None:

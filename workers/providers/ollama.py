@@ -13,7 +13,8 @@ from typing import Any
 import orjson
 
 from mesh.errors import GatewayError, ModelNotFound, ProviderUnavailable, RequestError
-from workers.providers.adapter import WHOLE, Call, Endpoint, Parameter, Reader, total_usage
+from mesh.pull import Progress
+from workers.providers.adapter import WHOLE, Call, Endpoint, Fetching, Parameter, Reader, total_usage
 from workers.providers.statuses import error_of
 from workers.transports import Request
 from workers.transports.faults import Refusal
@@ -58,6 +59,8 @@ THINK: Mapping[str, bool | str] = {
     "high": "high",
     "xhigh": "high",
 }
+
+NO_SUCH_MODEL = "pull model manifest: file does not exist"  # comes inside a stream, so it has no status
 
 UNLISTED = Parameter("refused")
 _BOTH = {
@@ -489,9 +492,39 @@ def refused(refusal: Refusal, name: str, model: str) -> GatewayError:
         if not message:
             return ProviderUnavailable(f"{name} has nothing at this address (status 404); correct its base_url")
         return ModelNotFound(message, param="model")
+    if message.startswith(NO_SUCH_MODEL):
+        return ModelNotFound(message, param="model")
     return error_of(refusal.status or 500, message, name=name, retry_after_s=refusal.retry_after_s)
 
 
 def models(body: dict[str, Any]) -> list[str]:
     _no_error(body)
     return [model.get("model") or model["name"] for model in body["models"]]
+
+
+def pull(model: str) -> Request:
+    return Request("/api/pull", {"model": model, "stream": True})
+
+
+class _Layers:
+    """Sums up the files of a model: each is told of by its digest, the next one when the last is there."""
+
+    __slots__ = ("_completed", "_totals", "finished")
+
+    def __init__(self) -> None:
+        self._completed: dict[str, int] = {}
+        self._totals: dict[str, int] = {}
+        self.finished = False
+
+    def read(self, event: dict[str, Any]) -> Progress:
+        _no_error(event)
+        status = str(event["status"])
+        self.finished = status == "success"
+        if digest := event.get("digest"):
+            self._completed[digest] = int(event.get("completed") or 0)
+            self._totals[digest] = int(event.get("total") or 0)
+        return Progress(status, sum(self._completed.values()), sum(self._totals.values()) if self._totals else None)
+
+
+def fetching() -> Fetching:
+    return _Layers()

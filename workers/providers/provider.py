@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
 from mesh.errors import (
@@ -15,13 +16,15 @@ from mesh.errors import (
     ProviderTimeout,
     RequestError,
 )
+from mesh.pull import Progress
 from mesh.settings import ProviderConfig
-from workers.providers.adapter import STREAMED, Adapter, Answer, Call, Parameter, Tally, total_usage
+from workers.providers.adapter import STREAMED, Adapter, Answer, Call, Parameter, Pulls, Tally, total_usage
 from workers.transports import Request, Transport, faults
 from workers.transports.faults import Refusal
 from workers.transports.patience import Patience
 
 KEY_LIFE_S = 1.0  # how long a key is used before its file is looked at again
+PULL_SILENCE_S = 600.0  # a provider that checks tens of gigabytes says nothing meanwhile
 
 # What a table meets in a body that its provider never promised: a list for an object, a field that is missing.
 MALFORMED = (KeyError, IndexError, TypeError, AttributeError, ValueError)
@@ -34,11 +37,19 @@ class Provider:
     Whoever leaves a stream by other means closes it: `async with contextlib.aclosing(provider.stream(call)) as chunks`.
     """
 
-    def __init__(self, name: str, config: ProviderConfig, adapter: Adapter, transport: Transport) -> None:
+    def __init__(
+        self,
+        name: str,
+        config: ProviderConfig,
+        adapter: Adapter,
+        transport: Transport,
+        open_sdk: Callable[[], Transport],
+    ) -> None:
         self.name = name
         self.config = config
         self._adapter = adapter
         self._transport = transport
+        self._open_sdk = open_sdk
         self._key = ""
         self._key_until = 0.0
         self._headers: Mapping[str, str] = {}
@@ -147,6 +158,43 @@ class Provider:
             raise self._refused(refusal, "") from refusal
         except MALFORMED as error:
             raise faults.garbled(self.name) from error
+
+    @property
+    def pulls(self) -> bool:
+        """Whether it fetches models when it is told to."""
+        return isinstance(self._adapter, Pulls)
+
+    async def pull(self, model: str) -> AsyncGenerator[Progress, None]:
+        """Have the provider fetch a model, by its SDK whatever the transport; it has it when this ends.
+
+        Raises:
+            RequestError: it fetches none.
+            GatewayError: as `answer`.
+        """
+        if not isinstance(self._adapter, Pulls):
+            raise RequestError(f"{self.name} fetches no models", param="provider", code="unsupported_provider")
+        fetching = self._adapter.fetching()
+        transport = await asyncio.to_thread(self._open_sdk)
+        try:
+            events = transport.stream(self._adapter.pull(model), self._authorize())
+            async with contextlib.aclosing(events):
+                while True:
+                    async with asyncio.timeout(PULL_SILENCE_S):
+                        batch = await anext(events, None)
+                    if batch is None:
+                        break
+                    for event in batch:
+                        yield fetching.read(event)
+        except TimeoutError as error:
+            raise ProviderTimeout(f"{self.name} said nothing of the model for {PULL_SILENCE_S:g} s") from error
+        except Refusal as refusal:
+            raise self._refused(refusal, model) from refusal
+        except MALFORMED as error:
+            raise faults.garbled(self.name) from error
+        finally:
+            await transport.aclose()
+        if not fetching.finished:
+            raise ProviderBrokeOff(f"{self.name} ended before it had the whole model")
 
     async def aclose(self) -> None:
         await self._transport.aclose()

@@ -8,7 +8,16 @@ from typing import Any
 
 import httpx
 import pydantic
-from ollama import AsyncClient, ChatResponse, EmbedResponse, GenerateResponse, ListResponse, RequestError, ResponseError
+from ollama import (
+    AsyncClient,
+    ChatResponse,
+    EmbedResponse,
+    GenerateResponse,
+    ListResponse,
+    ProgressResponse,
+    RequestError,
+    ResponseError,
+)
 
 from workers.transports import Request, Transport, Upstream, faults, tls
 from workers.transports.faults import Refusal
@@ -18,6 +27,7 @@ RESPONSES: Mapping[str, type[pydantic.BaseModel]] = {
     "/api/generate": GenerateResponse,
     "/api/embed": EmbedResponse,
     "/api/tags": ListResponse,
+    "/api/pull": ProgressResponse,
 }
 
 # All that the SDK can raise at a call. It lets httpx's, json's and pydantic's through; a line that is JSON but no
