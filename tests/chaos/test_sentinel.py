@@ -39,11 +39,13 @@ class Watched(RedisServer):
 
     def start(self) -> None:
         self._serve(self.port)
-        replica = free_port()
+        replica, watching = free_port(), [free_port() for _ in range(3)]
         self._serve(replica, "--replicaof", "127.0.0.1", str(self.port))
-        for _ in range(3):
-            self._watch(free_port())
-        wait_until(self._ready, 20, "the Sentinels know one another and the replica")
+        for port in watching:
+            # Told of one another and of the replica, which they would find out by themselves within ten seconds.
+            others = [f"known-sentinel gateway 127.0.0.1 {each} {each:040x}" for each in watching if each != port]
+            self._watch(port, [f"myid {port:040x}", *others, f"known-replica gateway 127.0.0.1 {replica}"])
+        wait_until(self._ready, 30, "the Sentinels know one another and the replica")
 
     def _serve(self, port: int, *more: str) -> None:
         folder = self.folder / f"valkey-{port}"
@@ -51,7 +53,7 @@ class Watched(RedisServer):
         self.servers[port] = RedisServer(folder, port, ("--primaryauth", "admin", *more))
         self.servers[port].start()
 
-    def _watch(self, port: int) -> None:
+    def _watch(self, port: int, told: list[str]) -> None:
         path = self.folder / f"sentinel-{port}.conf"
         path.write_text(f"""\
 port {port}
@@ -63,6 +65,8 @@ sentinel auth-pass gateway admin
 sentinel down-after-milliseconds gateway 1000
 sentinel failover-timeout gateway 5000
 """)
+        with path.open("a") as config:
+            config.writelines(f"sentinel {each}\n" for each in told)
         command = [str(get_binary_path()), str(path), "--sentinel"]
         self.sentinels[port] = subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
@@ -74,7 +78,8 @@ sentinel failover-timeout gateway 5000
             seen: Any = redis.Redis(port=port, password="watch").sentinel_master("gateway")
         except redis.RedisError:
             return False
-        return bool(seen["num-slaves"] == 1 and seen["num-other-sentinels"] == 2)
+        replicas: Any = redis.Redis(port=port, password="watch").sentinel_slaves("gateway")
+        return bool(seen["num-other-sentinels"] == 2 and replicas and replicas[0]["master-link-status"] == "ok")
 
     def primary(self) -> RedisServer:
         return self.servers[wire.Address.parse(self.url).now().port]
