@@ -10,8 +10,8 @@ FROM python:3.11-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /venv
 WORKDIR /gateway
-COPY requirements.lock ./
-RUN /venv/bin/pip install --no-deps --require-hashes -r requirements.lock
+COPY requirements.image.lock ./
+RUN /venv/bin/pip install --no-deps --require-hashes -r requirements.image.lock
 COPY . .
 RUN /venv/bin/pip install --no-deps --no-build-isolation --editable . \
     && /venv/bin/python -m compileall -q /gateway

@@ -12,9 +12,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
-import redis.asyncio
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from cli.embedded import packages, valkey
@@ -24,6 +21,7 @@ from cli.home import Home
 from cli.live import Live
 from cli.processes import Part
 from mesh import settings
+from mesh.store import connect
 
 GRACE_S = 10  # how long requests and jobs under way may still take after Ctrl-C
 PROBE_S = 2.0
@@ -109,15 +107,13 @@ async def answers(url: str) -> bool:
 
 async def pings(redis_url: str) -> bool:
     """Whether Redis answers; not while it still loads its data."""
-    client = redis.asyncio.Redis.from_url(
-        redis_url, socket_timeout=PROBE_S, socket_connect_timeout=PROBE_S, retry=Retry(NoBackoff(), 0)
-    )
+    client = connect(redis_url, patience_s=PROBE_S)
     try:
-        await client.ping()
+        await asyncio.to_thread(client.ping)
     except (RedisError, OSError):
         return False
     finally:
-        await client.aclose()
+        client.close()
     return True
 
 

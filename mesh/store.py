@@ -18,6 +18,7 @@ import orjson
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from redis.sentinel import Sentinel
 
 from mesh import errors, lanes, wire
 from mesh.errors import GatewayError
@@ -84,9 +85,23 @@ def _call(name: str, args: Iterable[Arg], read: Callable[[Any], T]) -> Call[T]:
 
 def connect(url: str, *, patience_s: float = 5.0) -> redis.Redis:
     """A redis-py client for what is not hot: replies as they come on the wire, and no retries of its own."""
-    return redis.Redis.from_url(
-        url, protocol=2, socket_timeout=patience_s, socket_connect_timeout=patience_s, retry=Retry(NoBackoff(), 0)
+    address = wire.Address.parse(url)
+    options: dict[str, Any] = {
+        "protocol": 2,
+        "socket_timeout": patience_s,
+        "socket_connect_timeout": patience_s,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    if (sentinels := address.sentinels) is None:
+        return redis.Redis.from_url(url, **options)
+    primary: redis.Redis = Sentinel(sentinels.hosts, sentinel_kwargs={**options, **sentinels.options()}).master_for(
+        sentinels.primary,
+        username=address.username or None,
+        password=address.password or None,
+        db=address.database,
+        **options,
     )
+    return primary
 
 
 def run(client: redis.Redis, call: Call[T]) -> T:

@@ -5,11 +5,15 @@ The two auto-pipelined connections, `web/pipe.py` for gevent and `workers/pipe.p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from hiredis import ReplyError, pack_command
+
+from mesh.sentinel import Sentinels
 
 Arg = bytes | str | int | float
 
@@ -31,7 +35,11 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a Redis is: redis:// or rediss:// (TLS) with user, password and database, or unix://."""
+    """Where a Redis is: redis:// or rediss:// (TLS) with user, password and database, or unix://.
+
+    Or who knows where: sentinel://user:password@host1:26379,host2:26379/0?primary=gateway. User and password are the
+    primary's; `&sentinel_password=` (and `&sentinel_user=`) are the Sentinels' own, where they ask for one. No TLS.
+    """
 
     host: str
     port: int
@@ -40,6 +48,7 @@ class Address:
     database: int
     tls: bool
     path: str  # of a Unix socket, or empty
+    sentinels: Sentinels | None = None  # who is asked for host and port at each connection
 
     @classmethod
     def parse(cls, url: str) -> Address:
@@ -48,17 +57,32 @@ class Address:
             ValueError: not such a URL; the message shows no password.
         """
         parts = urlsplit(url)
-        if parts.scheme not in {"redis", "rediss", "unix"}:
-            raise ValueError("REDIS_URL: expected redis://, rediss:// or unix://")
+        if parts.scheme not in {"redis", "rediss", "unix", "sentinel"}:
+            raise ValueError("REDIS_URL: expected redis://, rediss://, unix:// or sentinel://")
         user, password = unquote(parts.username or ""), unquote(parts.password or "")
         if parts.scheme == "unix":
             return cls("", 0, user, password, 0, False, parts.path)
         digits = parts.path.strip("/") or "0"
         if not digits.isdigit():
             raise ValueError("REDIS_URL: the database is a number")
+        if parts.scheme == "sentinel":
+            return cls("", 0, user, password, int(digits), False, "", Sentinels.parse(parts))
         return cls(
             parts.hostname or "127.0.0.1", parts.port or 6379, user, password, int(digits), parts.scheme == "rediss", ""
         )
+
+    def now(self, connect: Callable[..., Any] = socket.create_connection) -> Address:
+        """The same with host and port, if it is the Sentinels who know them; they are asked each time.
+
+        connect: `socket.create_connection`, or gevent's of that name.
+
+        Raises:
+            ConnectionError: no Sentinel names the primary.
+        """
+        if self.sentinels is None:
+            return self
+        host, port = self.sentinels.where(connect)
+        return replace(self, host=host, port=port)
 
     def greeting(self, client_name: str) -> list[tuple[Arg, ...]]:
         """What every connection says first."""

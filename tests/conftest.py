@@ -64,10 +64,14 @@ def wait_until(true: Callable[[], object], within_s: float = 10.0, what: str = "
 
 @dataclass
 class RedisServer:
-    """A Valkey process that a test may kill, restart and demote."""
+    """A Valkey process that a test may kill, restart and demote.
+
+    more: further words of its command line.
+    """
 
     folder: Path
     port: int = field(default_factory=free_port)
+    more: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -79,7 +83,7 @@ class RedisServer:
             [
                 str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder),
                 "--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction",
-                "--requirepass", "admin", "--user", "gw", *ACL,
+                "--requirepass", "admin", "--user", "gw", *ACL, *self.more,
             ],
             stdout=subprocess.DEVNULL,
         )  # fmt: skip

@@ -31,6 +31,7 @@ class Connection:
 
     def __init__(self, address: wire.Address, name: str) -> None:
         self.parser = hiredis.Reader()
+        address = address.now(socket.create_connection)
         if address.path:
             self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self.socket.settimeout(STALL_S)

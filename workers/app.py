@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Coroutine
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 import uvloop
@@ -22,7 +23,7 @@ from redis.exceptions import ResponseError
 
 from guardrails.rulebook import Rulebook
 from guardrails.watched import watched
-from mesh import lanes, logs
+from mesh import lanes, logs, wire
 from mesh.errors import ConfigError
 from mesh.memory import calm_collector
 from mesh.reload import Reloaded
@@ -168,6 +169,23 @@ class MeshStep(bootsteps.StartStopStep):
         self._mesh.stop()
 
 
+def _broker_url(url: str) -> str:
+    """As kombu wants it: of Sentinels one URL each."""
+    sentinels = wire.Address.parse(url).sentinels
+    if sentinels is None:
+        return url
+    parts = urlsplit(url)
+    user = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
+    # An IPv6 address stands in brackets.
+    hosts = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in sentinels.hosts]
+    return ";".join(f"sentinel://{user}{host}{parts.path}" for host in hosts)
+
+
+def _sentinel_options(url: str) -> dict[str, Any]:
+    sentinels = wire.Address.parse(url).sentinels
+    return {"master_name": sentinels.primary, "sentinel_kwargs": sentinels.options()} if sentinels else {}
+
+
 def create_app(environment: Environment, config: Config, fetcher: Fetcher | None = None) -> Celery:
     """The application, whose images `fetcher` fetches; without one it is the internet's, under config's rules."""
     logs.configure(environment.log_level)
@@ -175,7 +193,7 @@ def create_app(environment: Environment, config: Config, fetcher: Fetcher | None
     names += [f"tasks.{provider}" for provider in config.providers]
     app = Celery("gateway", include=["workers.tasks"])
     app.conf.update(
-        broker_url=environment.redis_url,
+        broker_url=_broker_url(environment.redis_url),
         result_backend=None,
         task_ignore_result=True,
         task_acks_late=True,
@@ -206,6 +224,7 @@ def create_app(environment: Environment, config: Config, fetcher: Fetcher | None
             "socket_connect_timeout": 3,
             "socket_keepalive": True,
             "health_check_interval": 25,
+            **_sentinel_options(environment.redis_url),
         },
     )
     app.steps["worker"].add(MeshStep)

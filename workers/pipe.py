@@ -27,6 +27,7 @@ log = structlog.get_logger()
 async def open_streams(address: wire.Address, name: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A connection that has said its first words but loaded no scripts, for a blocking read of its own."""
     async with asyncio.timeout(STALL_S):
+        address = await located(address)
         tls = ssl.create_default_context() if address.tls else None
         if address.path:
             reader, writer = await asyncio.open_unix_connection(address.path)
@@ -40,6 +41,11 @@ async def open_streams(address: wire.Address, name: str) -> tuple[asyncio.Stream
             writer.close()
             raise
         return reader, writer
+
+
+async def located(address: wire.Address) -> wire.Address:
+    """The address with host and port; where Sentinels know them, they are asked in a thread."""
+    return await asyncio.to_thread(address.now) if address.sentinels else address
 
 
 async def ask(
@@ -168,18 +174,16 @@ class Pipe:
 
     async def _once(self) -> None:
         loop = asyncio.get_running_loop()
-        tls = ssl.create_default_context() if self._address.tls else None
         async with asyncio.timeout(STALL_S):
-            if self._address.path:
-                _, line = await loop.create_unix_connection(lambda: _Line(self), self._address.path)
+            address = await located(self._address)
+            tls = ssl.create_default_context() if address.tls else None
+            if address.path:
+                _, line = await loop.create_unix_connection(lambda: _Line(self), address.path)
             else:
-                _, line = await loop.create_connection(
-                    lambda: _Line(self), self._address.host, self._address.port, ssl=tls
-                )
+                _, line = await loop.create_connection(lambda: _Line(self), address.host, address.port, ssl=tls)
         # The first words take places in the order of replies like everything else; what was unanswered follows them.
         greeting = [
-            _Owed(args, loop.create_future(), loop.time())
-            for args in (*self._address.greeting(self._name), *store.loading())
+            _Owed(args, loop.create_future(), loop.time()) for args in (*address.greeting(self._name), *store.loading())
         ]
         self._unsent = [*greeting, *self._owed, *self._unsent]
         self._owed.clear()

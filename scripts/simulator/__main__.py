@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -108,6 +109,11 @@ def main() -> int:
             _on_paper(arguments)
         else:
             _play(SCENARIOS[arguments.scenario], arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who read it has seen enough. What is left goes nowhere, or Python would try again at its end and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except ValueError as error:
         print(f"simulate: {error}", file=sys.stderr)
         return 2

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import base64
 import functools
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tests.deploy import readers
+from tests.deploy.tools import ROOT, kubectl, run
 
-ROOT = Path(__file__).parent.parent.parent
 K8S = ROOT / "k8s"
 Object = dict[str, Any]
 
@@ -66,7 +63,13 @@ def build(folder: str) -> Manifests:
     """
     folder: below k8s/.
     """
-    command = [str(readers.kubectl()), "kustomize", str(K8S / folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return Manifests(tuple(yaml.safe_load_all(written(folder))))
+
+
+def written(folder: str) -> str:
+    """
+    folder: below k8s/.
+    """
+    done = run(kubectl(), "kustomize", K8S / folder)
     assert done.returncode == 0, done.stderr
-    return Manifests(tuple(yaml.safe_load_all(done.stdout)))
+    return done.stdout

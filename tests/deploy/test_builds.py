@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploy import readers
+from tests.deploy import tools
 from tests.deploy.manifests import K8S, Manifests, Object, build
 
 pytestmark = pytest.mark.timeout(600)  # the first test of all puts in place what reads manifests
@@ -34,7 +34,7 @@ def check_kubernetes(objects: list[Object], folder: Path) -> str:
     """What Kubernetes' own schemas have against the objects; unknown fields too."""
     path = folder / "objects.yaml"
     path.write_text(yaml.safe_dump_all(objects))
-    command = [str(readers.python()), "-m", "kubernetes_validate", "--strict", "--quiet", "-k", "1.37", str(path)]
+    command = [str(tools.python()), "-m", "kubernetes_validate", "--strict", "--quiet", "-k", "1.37", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert not done.stderr
     return done.stdout
@@ -42,7 +42,7 @@ def check_kubernetes(objects: list[Object], folder: Path) -> str:
 
 def check_others(objects: list[Object]) -> list[str]:
     """What KEDA, Argo CD, External Secrets, cert-manager and Prometheus' operator have against theirs."""
-    folder = readers.node()
+    folder = tools.kinds()
     done = subprocess.run(
         ["node", "check.js"], cwd=folder, input=json.dumps(objects), capture_output=True, text=True, timeout=300
     )

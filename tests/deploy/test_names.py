@@ -10,7 +10,9 @@ import pytest
 
 from mesh import lanes
 from mesh.settings import Environment, load_config
-from tests.deploy.manifests import ROOT, Manifests, Object, build, component, containers, lists
+from tests.deploy import hcl
+from tests.deploy.manifests import Manifests, Object, build, component, containers, lists
+from tests.deploy.tools import ROOT
 from workers.consumer import role_of
 
 pytestmark = pytest.mark.timeout(600)  # the first test of all puts in place what reads manifests
@@ -110,6 +112,15 @@ def test_only_what_may_wait_goes_to_nothing() -> None:
     assert {name for name, count in least.items() if not count} == {"ollama", "worker-ollama"}
 
 
+def test_in_front_of_people_two_pods_are_always_there() -> None:
+    least = {name: each["spec"]["minReplicaCount"] for name, each in build("overlays/prod").of("ScaledObject").items()}
+    assert {name for name, count in least.items() if count >= 2} == {
+        "worker-openai",
+        "worker-anthropic",
+        "worker-bedrock",
+    }
+
+
 @pytest.mark.parametrize("folder", EVERYWHERE)
 def test_every_variable_that_a_manifest_sets_is_read_by_somebody(folder: str) -> None:
     for name, pod, container in ours(build(folder)):
@@ -195,8 +206,6 @@ def test_argo_cd_leaves_the_number_of_pods_to_their_scalers() -> None:
 
 def test_the_policies_know_the_vpc_that_terraform_makes() -> None:
     network = ROOT / "terraform" / "network.tf"
-    if not network.exists():
-        pytest.skip("there is no terraform/ in this checkout")
     (made,) = re.findall(r'^  cidr = "(\S+)"', network.read_text(), re.MULTILINE)
     policies = build("overlays/prod").of("NetworkPolicy")
     named = [
@@ -206,3 +215,14 @@ def test_the_policies_know_the_vpc_that_terraform_makes() -> None:
         for peer in rule.get("to", rule.get("from"))
     ]
     assert named == [made] * 3
+
+
+def test_everything_in_prod_is_in_the_region_and_the_vpc_that_terraform_makes() -> None:
+    region = hcl.values(ROOT / "terraform" / "environments" / "prod.tfvars")["region"]
+    (name,) = re.findall(r'^  name += "(\S+)"', (ROOT / "terraform" / "names.tf").read_text(), re.MULTILINE)
+    controller = build("argocd").of("Application")["load-balancer-controller"]["spec"]["source"]["helm"]["valuesObject"]
+    assert (controller["region"], controller["vpcTags"]) == (region, {"Name": name})
+    prod = build("overlays/prod")
+    assert prod.of("SecretStore")["aws"]["spec"]["provider"]["aws"]["region"] == region
+    assert variables(prod.pods()["worker-bedrock"]["spec"]["containers"][0])["AWS_REGION"] == region
+    assert f".ecr.{region}." in prod.pods()["web"]["spec"]["containers"][0]["image"]

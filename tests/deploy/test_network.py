@@ -101,7 +101,7 @@ def allows(policies: Iterable[Object], direction: str, me: End, other: End, port
     )
 
 
-def reachable(manifests: Manifests) -> set[tuple[str, str, int]]:
+def reachable(manifests: Manifests, ports: tuple[int, ...] = PORTS) -> set[tuple[str, str, int]]:
     """Every connection that somebody of ours may make or be asked for."""
     policies = list(manifests.of("NetworkPolicy").values())
     ours = {name: End(made["metadata"]["labels"]) for name, made in manifests.pods().items()}
@@ -110,7 +110,7 @@ def reachable(manifests: Manifests) -> set[tuple[str, str, int]]:
         (one, other, port)
         for one, source in ends.items()
         for other, target in ends.items()
-        for port in PORTS
+        for port in ports
         if one != other and (one in ours or other in ours or "intruder" in (one, other))
         if allows(policies, "egress", source, target, port) and allows(policies, "ingress", target, source, port)
     }

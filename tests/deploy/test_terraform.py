@@ -16,8 +16,8 @@ import yaml
 
 from mesh import lanes
 from tests.deploy import hcl, modules, provider
+from tests.deploy.manifests import K8S, build
 from tests.deploy.tools import ROOT, run
-from tests.ecosystem.installed import not_here
 
 TERRAFORM = ROOT / "terraform"
 FILES = sorted(TERRAFORM.glob("*.tf"))
@@ -143,24 +143,13 @@ def test_redis_lets_the_gateway_do_what_its_readme_says_and_keda_only_read_lanes
 
 
 def test_a_role_of_a_pod_goes_to_a_service_account_that_the_manifests_have() -> None:
-    base = ROOT / "k8s" / "base"
-    if not base.exists():
-        pytest.skip("there are no manifests in this checkout")
-    if shutil.which("kubectl") is None:
-        not_here("there is no kubectl")
     text = "".join((TERRAFORM / name).read_text() for name in ("bedrock.tf", "storage.tf"))
     wanted = set(re.findall(r'service_account += "([\w-]+)"', text))
-    built = run("kubectl", "kustomize", "--load-restrictor=LoadRestrictionsNone", base)
-    assert built.returncode == 0, built.stderr
-    objects = [each for each in yaml.safe_load_all(built.stdout) if each]
-    accounts = {each["metadata"]["name"] for each in objects if each["kind"] == "ServiceAccount"}
-    assert {"worker-bedrock", "web", "worker-system"} == wanted <= accounts
+    assert {"worker-bedrock", "web", "worker-system"} == wanted <= build("base").of("ServiceAccount").keys()
 
 
 def test_the_secrets_that_the_manifests_read_are_made() -> None:
-    components = ROOT / "k8s" / "components"
-    if not components.exists():
-        pytest.skip("there are no manifests in this checkout")
+    components = K8S / "components"
     made = {"llm-api-keys", "redis", "seal", "door"}
     text = (TERRAFORM / "secrets.tf").read_text()
     assert all(f'"{name}"' in text or f"/{name}" in text for name in made)

@@ -127,7 +127,7 @@ def test_an_image_has_what_its_supply_chain_asks_for() -> None:
 def test_the_build_context_has_all_that_the_dockerfile_and_the_package_need() -> None:
     kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     packages = {name.rstrip("*") for name in re.findall(r'"(\w+)\*"', (ROOT / "pyproject.toml").read_text())}
-    assert packages | {"config", "pyproject.toml", "README.md", "requirements.lock"} <= kept
+    assert packages | {"config", "pyproject.toml", "README.md", "requirements.image.lock"} <= kept
     assert not {"tests", "terraform", "k8s", ".git", ".gateway"} & kept
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hiredis import ReplyError
 
+from mesh.sentinel import Sentinels
 from mesh.wire import Address, not_now
 
 URLS = [
@@ -15,6 +16,16 @@ URLS = [
         "rediss://u:p%40%2Fw@h", Address("h", 6379, "u", "p@/w", 0, True, ""), id="TLS, a user, a quoted password"
     ),
     pytest.param("redis://[::1]:7000/", Address("::1", 7000, "", "", 0, False, ""), id="IPv6"),
+    pytest.param(
+        "sentinel://u:p%40@a,b:1,[::1]:2/3?primary=gateway",
+        Address("", 0, "u", "p@", 3, False, "", Sentinels((("a", 26379), ("b", 1), ("::1", 2)), "gateway")),
+        id="Sentinels",
+    ),
+    pytest.param(
+        "sentinel://a/?primary=p&sentinel_user=s&sentinel_password=q%26",
+        Address("", 0, "", "", 0, False, "", Sentinels((("a", 26379),), "p", "s", "q&")),
+        id="Sentinels with a password of their own",
+    ),
     pytest.param("unix:///run/redis.sock", Address("", 0, "", "", 0, False, "/run/redis.sock"), id="a Unix socket"),
 ]
 
@@ -25,7 +36,20 @@ def test_a_url_says_where_redis_is(url: str, address: Address) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "localhost:6379", "http://u:secret@h", "redis://u:secret@h/main", "redis://u:secret@h:port"]
+    "url",
+    [
+        "",
+        "localhost:6379",
+        "http://u:secret@h",
+        "redis://u:secret@h/main",
+        "redis://u:secret@h:port",
+        "sentinel://u:secret@h",
+        "sentinel://u:secret@h/0?primary=",
+        "sentinel://u:secret@h,/0?primary=gateway",
+        "sentinel://u:secret@h:port/0?primary=gateway",
+        "sentinel://u:secret@h/0?primary=gateway&password=secret",
+        "sentinel://u:secret@h/main?primary=gateway",
+    ],
 )
 def test_what_is_no_such_url_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(ValueError, match=r"REDIS_URL|port|Port") as caught:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
@@ -55,6 +56,18 @@ def test_what_it_does_not_understand_it_says(arguments: list[str], said: str) ->
     done = simulate(*arguments)
     assert done.returncode == 2
     assert said in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_reader_that_has_seen_enough_ends_it_quietly() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [ROOT / "scripts" / "simulate", "internet"], stdout=writer, stderr=subprocess.PIPE, timeout=60
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_chart_shows_the_greatest_value_of_each_column() -> None:
