@@ -120,7 +120,8 @@ CASES = [
     pytest.param(name, kind, id=f"{name}-{kind.__module__.partition('.')[0]}.{kind.__name__}")
     for name, (_, modules) in MAKERS.items()
     for kind in sorted(
-        {kind for module in modules for kind in _classes(module)} - ELSEWHERE, key=lambda kind: kind.__name__
+        {kind for module in modules for kind in _classes(module)} - ELSEWHERE,
+        key=lambda kind: (kind.__name__, kind.__module__),
     )
 ]
 
