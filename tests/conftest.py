@@ -20,25 +20,19 @@ from mesh import store
 ACL = ["on", ">secret", "~gw:*", "+@all", "-@dangerous", "+info", "-script|flush"]
 
 
-# Tests that start whole gateways run one after another in one of the workers; the others have the rest.
-STACKS = {
-    "acceptance": "stack",
-    "chaos": "stack",
-    "cli": "stack",
-    "deploy": "stack",
-    "ecosystem": "ecosystem",
-    "scripts": "stack",
-}
+# Folders whose tests start whole gateways: each runs in one process, one test after another; all other tests fill the gaps.
+STACKS = {"acceptance", "chaos", "cli", "deploy", "ecosystem", "scripts"}
 
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _PORTS = range(10_000 + 2_000 * _WORKER, 12_000 + 2_000 * _WORKER)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        group = STACKS.get(item.path.relative_to(Path(__file__).parent).parts[0])
-        if group is not None:
-            item.add_marker(pytest.mark.xdist_group(group))
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        if folder in STACKS:
+            item.add_marker(pytest.mark.xdist_group(folder))
 
 
 def free_port() -> int:

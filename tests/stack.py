@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -84,11 +85,11 @@ class Stack:
             "GATEWAY_PROVIDERS": ",".join(self.providers),
             "GATEWAY_LOG_LEVEL": "info",
         }
-        if self.config is not None:
-            base["GATEWAY_CONFIG"] = str(self.config)
-            rules = self.config / "guardrail-settings.yaml"
-            if not rules.exists():
-                rules.write_text(UNGUARDED)
+        config = self.config or self._shipped()
+        base["GATEWAY_CONFIG"] = str(config)
+        rules = config / "guardrail-settings.yaml"
+        if not rules.exists():
+            rules.write_text(UNGUARDED)
         with log.open("wb") as out:
             popen = subprocess.Popen(
                 [str(BIN / command[0]), *command[1:]],
@@ -101,6 +102,14 @@ class Stack:
         process = Process(name, popen, log, url)
         self.processes.append(process)
         return process
+
+    def _shipped(self) -> Path:
+        """The settings that come with the project, in a folder that a test may write to."""
+        folder = self.folder / "config"
+        if not folder.exists():
+            folder.mkdir()
+            shutil.copy(ROOT / "config" / "gateway-settings.yaml", folder)
+        return folder
 
     def start_web(self, **environment: str) -> Process:
         """One web process, ready."""

@@ -48,8 +48,8 @@ class Gateway:
         return {row["job"]: row for row in rows}
 
     def check_each_done_once(self, answers: list[Answer]) -> None:
-        """Every accepted prompt has its answer, one ledger row that says done, and one call at the upstream, with one
-        more for each attempt of which nobody knows; of a refused one nobody has heard."""
+        """Every accepted prompt has its answer, one ledger row that says done, and one call at the upstream, with at most
+        one more for each attempt of which nobody knows; of a refused one nobody has heard."""
         rows = self.rows()
         refused = [answer for answer in answers if answer.status == 503]
         assert {answer.status for answer in answers} <= {200, 202, 503}, Counter(answer.status for answer in answers)
@@ -58,7 +58,8 @@ class Gateway:
                 assert answer.right, answer
             if answer.status in (200, 202):
                 assert rows[answer.job_id]["state"] == "done", rows[answer.job_id]
-                assert self.upstream.calls[answer.wish.marker] == 1 + rows[answer.job_id]["attempts"].count('"unknown"')
+                unknown = rows[answer.job_id]["attempts"].count('"unknown"')
+                assert 1 <= self.upstream.calls[answer.wish.marker] <= 1 + unknown
         for answer in refused:
             assert answer.headers["Retry-After"]
             assert answer.error is not None and set(answer.error) == {"message", "type", "param", "code"}
