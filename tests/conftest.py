@@ -20,7 +20,7 @@ from mesh import store
 ACL = ["on", ">secret", "~gw:*", "+@all", "-@dangerous", "+info", "-script|flush"]
 
 
-# Folders whose tests start whole gateways: each runs in one process, one test after another; all other tests fill the gaps.
+# Folders whose tests start whole gateways: each stays in one process, the tests of the others fill the gaps.
 STACKS = {"acceptance", "chaos", "cli", "deploy", "ecosystem", "scripts"}
 
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))

@@ -48,8 +48,8 @@ class Gateway:
         return {row["job"]: row for row in rows}
 
     def check_each_done_once(self, answers: list[Answer]) -> None:
-        """Every accepted prompt has its answer, one ledger row that says done, and one call at the upstream, with at most
-        one more for each attempt of which nobody knows; of a refused one nobody has heard."""
+        """Every accepted prompt has its answer, one ledger row that says done, and one call at the upstream, with one
+        more at most for each attempt of which nobody knows; of a refused one nobody has heard."""
         rows = self.rows()
         refused = [answer for answer in answers if answer.status == 503]
         assert {answer.status for answer in answers} <= {200, 202, 503}, Counter(answer.status for answer in answers)
