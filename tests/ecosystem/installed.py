@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -33,12 +36,13 @@ def environment(lock: Path, folder: Path) -> Path:
     """The interpreter of an environment in `folder` with what `lock` names."""
     interpreter = folder / "bin" / "python"
     mark = folder / "installed"
-    if not _marked(mark, lock):
-        shutil.rmtree(folder, ignore_errors=True)
-        _do([sys.executable, "-m", "venv", str(folder)], lock.parent)
-        pip = [str(interpreter), "-m", "pip", "install", "-q", "--no-compile", "--no-deps", "--require-hashes"]
-        _do([*pip, "-r", str(lock)], lock.parent)
-        mark.write_text(_digest(lock))
+    with _alone(folder):
+        if not _marked(mark, lock):
+            shutil.rmtree(folder, ignore_errors=True)
+            _do([sys.executable, "-m", "venv", str(folder)], lock.parent)
+            pip = [str(interpreter), "-m", "pip", "install", "-q", "--no-compile", "--no-deps", "--require-hashes"]
+            _do([*pip, "-r", str(lock)], lock.parent)
+            mark.write_text(_digest(lock))
     return interpreter
 
 
@@ -53,12 +57,22 @@ def node_folder(source: Path, folder: Path) -> Path:
         not_here("there is no node, or no npm: apt-get install nodejs npm")
     mark = folder / "installed"
     lock = source / "package-lock.json"
-    shutil.copytree(source, folder, dirs_exist_ok=True)
-    if not _marked(mark, lock):
-        mark.unlink(missing_ok=True)
-        _do(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], folder)
-        mark.write_text(_digest(lock))
+    with _alone(folder):
+        shutil.copytree(source, folder, dirs_exist_ok=True)
+        if not _marked(mark, lock):
+            mark.unlink(missing_ok=True)
+            _do(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], folder)
+            mark.write_text(_digest(lock))
     return folder
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time fills a folder."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _digest(lock: Path) -> str:
