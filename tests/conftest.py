@@ -19,18 +19,8 @@ from mesh import store
 
 ACL = ["on", ">secret", "~gw:*", "+@all", "-@dangerous", "+info", "-script|flush"]
 
-
-# Folders whose tests start whole gateways: each stays in one process, the tests of the others fill the gaps.
-STACKS = {"acceptance", "chaos", "cli", "deploy", "ecosystem", "scripts"}
-
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _PORTS = range(10_000 + 2_000 * _WORKER, 12_000 + 2_000 * _WORKER)
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    folder = item.path.relative_to(Path(__file__).parent).parts[0]
-    if folder in STACKS:
-        item.add_marker(pytest.mark.xdist_group(folder))
 
 
 def free_port() -> int:
