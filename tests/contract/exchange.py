@@ -65,12 +65,13 @@ async def collected(provider: Provider, one: Call) -> list[dict[str, Any]]:
     return [copy.deepcopy(chunk) async for chunk in provider.stream(one)]
 
 
-async def ended(attempt: Coroutine[Any, Any, object], within_s: float = 5.0) -> BaseException | None:
-    """The error that an attempt ends with."""
+async def ended(attempt: Coroutine[Any, Any, object], within_s: float = 30.0) -> BaseException | None:
+    """The error that an attempt ends with; one that has not ended in time fails the test."""
     try:
-        async with asyncio.timeout(within_s):
+        async with asyncio.timeout(within_s) as patience:
             await attempt
     except Exception as error:  # noqa: BLE001 - whatever it is, the test compares it
+        assert not patience.expired(), f"the attempt had not ended after {within_s} s"
         return error
     return None
 
