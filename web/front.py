@@ -1,28 +1,25 @@
 """Stands before Flask and answers the three hot endpoints itself: Flask's routing and contexts cost 0.1 ms a
-request."""
+request. Our own worker asks it for them without WSGI; under any other server it is a WSGI application."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
-from http import HTTPStatus
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from web import body, errors
 from web.answer import Answer
 from web.door import Door
+from web.http1 import HOT, Environ, status_line
 from web.metrics import Requests
-from web.requests import CHAT, COMPLETIONS, EMBEDDINGS, headers_in, parse
+from web.requests import headers_in, parse
 from web.respond import answer
 
-Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 App = Callable[[Environ, Any], Iterable[bytes]]
 
-HOT = frozenset((CHAT, COMPLETIONS, EMBEDDINGS))
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}")
-_STATUSES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
 def request_id(environ: Environ) -> str:
@@ -46,22 +43,24 @@ class Front:
         self._meters = meters
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        endpoint = environ["PATH_INFO"]
-        if endpoint not in HOT or environ["REQUEST_METHOD"] != "POST":
+        if environ["PATH_INFO"] not in HOT or environ["REQUEST_METHOD"] != "POST":
             return self._flask(environ, start_response)
+        answer = self.answer(environ)
+        headers = [("Content-Type", answer.content_type), *answer.headers.items()]
+        if not isinstance(answer.body, bytes):
+            start_response(status_line(answer.status), headers)
+            return answer.body
+        start_response(status_line(answer.status), [*headers, ("Content-Length", str(len(answer.body)))])
+        return [answer.body]
+
+    def answer(self, environ: Environ) -> Answer:
+        """To a request at a hot endpoint; whatever goes wrong is an answer too."""
         began = self._meters.now()
+        endpoint = environ["PATH_INFO"]
         try:
             answer = ask(self._door, endpoint, environ)
         except Exception as error:  # noqa: BLE001  # the last place where it can become an answer
             answer = errors.answer(errors.of(error))
-        headers = [
-            ("Content-Type", answer.content_type),
-            *answer.headers.items(),
-            ("x-request-id", request_id(environ)),
-        ]
-        given: Iterable[bytes] | Iterator[bytes] = answer.body if not isinstance(answer.body, bytes) else [answer.body]
-        if isinstance(answer.body, bytes):
-            headers.append(("Content-Length", str(len(answer.body))))
-        start_response(_STATUSES.get(answer.status) or f"{answer.status} Unknown", headers)
+        answer.headers["x-request-id"] = request_id(environ)
         self._meters.count(endpoint, answer.status, began)
-        return given
+        return answer

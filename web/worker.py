@@ -1,6 +1,7 @@
 """gunicorn's gevent worker, taught to send nobody away who can still be answered.
 
-It is imported before gevent patches the standard library, so nothing here may import ssl: no redis, nothing of `web`.
+It is imported before gevent patches the standard library, so nothing here may import ssl: no redis, and of `web` only
+what keeps to the same.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from gunicorn.http.errors import (
 from gunicorn.workers.ggevent import GeventWorker
 
 from mesh.errors import RequestError
+from web import http1
 
 _INFORMING = (b"HTTP/1.1 1", b"HTTP/1.0 1")  # heads after which the client speaks, or waits for another
 _UNREAD_S = 60.0
@@ -81,14 +83,37 @@ class DoorWorker(GeventWorker):
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
         self.active += 1
-        sock.holds_heads = True
         try:
+            if http1.is_hot(req):
+                with contextlib.suppress(gevent.GreenletExit):  # the process's grace is over
+                    self._answer(req, sock)
+                return None
+            sock.holds_heads = True
             return super().handle_request(listener_name, req, sock, addr)
         finally:
             sock.holds_heads = False
             self.active -= 1
             with contextlib.suppress(OSError):
                 sock.flush()
+
+    def _answer(self, req: Any, sock: Any) -> None:
+        """
+        Raises:
+            StopIteration: that was this connection's last.
+        """
+        answer = self.wsgi.wsgi_app.answer(http1.environ(req, sock))
+        close = not self.alive or req.should_close()
+        try:
+            http1.send(sock, answer, close=close)
+        except OSError:
+            raise
+        except Exception as error:
+            # Its head may be out: another answer behind it would be read as part of it.
+            self.log.exception("Error handling request")
+            sock.shutdown(socket.SHUT_RDWR)
+            raise StopIteration from error
+        if close:
+            raise StopIteration
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """What is refused before it is a request is refused in the same shape as everything else."""
