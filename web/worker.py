@@ -47,7 +47,14 @@ class _Socket(socket.socket):
     """
 
     holds_heads = False
+    read_ahead = b""  # read by one and left to another
     _head = b""
+
+    def recv(self, size: int, *flags: Any) -> Any:
+        if self.read_ahead:
+            data, self.read_ahead = self.read_ahead[:size], self.read_ahead[size:]
+            return data
+        return super().recv(size, *flags)
 
     def flush(self) -> None:
         """Send a head that has no body."""
@@ -70,6 +77,16 @@ class _Socket(socket.socket):
                 super().sendall(memoryview(data)[sent:], flags)
 
 
+class _Named:
+    """What gunicorn asks of a listener."""
+
+    def __init__(self, name: Any) -> None:
+        self._name = name
+
+    def getsockname(self) -> Any:
+        return self._name
+
+
 class DoorWorker(GeventWorker):
     """On SIGTERM: sockets are closed with 1001, running requests end, the last are told that their jobs go on.
 
@@ -79,41 +96,48 @@ class DoorWorker(GeventWorker):
     active = 0  # requests being answered
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
-        super().handle(listener, _Socket(client.family, client.type, client.proto, client.detach()), addr)
+        sock = _Socket(client.family, client.type, client.proto, client.detach())
+        name = listener.getsockname()  # while it has one: it may be closed when gunicorn asks
+        reader = http1.Reader(sock)
+        sock.settimeout(self.cfg.keepalive)
+        try:
+            while self._serve(sock, *reader.next()):
+                pass
+        except http1.NotPlain:
+            sock.read_ahead = reader.held
+            super().handle(_Named(name), sock, addr)
+        except (OSError, gevent.GreenletExit):  # the client's end of it, or the grace is over
+            sock.close()
+        else:
+            sock.close()
+
+    def _serve(self, sock: Any, environ: http1.Environ, keeps: bool) -> bool:
+        """Whether the connection goes on."""
+        self.active += 1
+        try:
+            answer = self.wsgi.wsgi_app.answer(environ)
+            goes_on = keeps and self.alive
+            http1.send(sock, answer, close=not goes_on)
+        except OSError:
+            raise
+        except Exception:
+            # Its head may be out: another answer behind it would be read as part of it.
+            self.log.exception("Error handling request")
+            return False
+        finally:
+            self.active -= 1
+        return goes_on
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
         self.active += 1
+        sock.holds_heads = True
         try:
-            if http1.is_hot(req):
-                with contextlib.suppress(gevent.GreenletExit):  # the process's grace is over
-                    self._answer(req, sock)
-                return None
-            sock.holds_heads = True
             return super().handle_request(listener_name, req, sock, addr)
         finally:
             sock.holds_heads = False
             self.active -= 1
             with contextlib.suppress(OSError):
                 sock.flush()
-
-    def _answer(self, req: Any, sock: Any) -> None:
-        """
-        Raises:
-            StopIteration: that was this connection's last.
-        """
-        answer = self.wsgi.wsgi_app.answer(http1.environ(req, sock))
-        close = not self.alive or req.should_close()
-        try:
-            http1.send(sock, answer, close=close)
-        except OSError:
-            raise
-        except Exception as error:
-            # Its head may be out: another answer behind it would be read as part of it.
-            self.log.exception("Error handling request")
-            sock.shutdown(socket.SHUT_RDWR)
-            raise StopIteration from error
-        if close:
-            raise StopIteration
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """What is refused before it is a request is refused in the same shape as everything else."""

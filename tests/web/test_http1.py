@@ -1,9 +1,9 @@
-"""Answers of the hot endpoints as they stand on the wire."""
+"""Requests and answers of the hot endpoints as they stand on the wire."""
 
 from __future__ import annotations
 
 import socket
-from types import SimpleNamespace
+from collections.abc import Iterator
 from typing import Any
 
 import h11
@@ -90,19 +90,91 @@ def test_a_stream_that_breaks_is_closed_behind_its_client() -> None:
     assert closed
 
 
-def test_repeated_headers_are_joined_and_lengths_are_not_renamed() -> None:
-    headers = [("CONTENT-LENGTH", "2"), ("X-GATEWAY-PROVIDER", "a"), ("X-GATEWAY-PROVIDER", "b")]
-    request = SimpleNamespace(method="POST", path="/v1/embeddings", body=None, headers=headers)
-
-    found = http1.environ(request, None)
-
-    assert found["CONTENT_LENGTH"] == "2" and found["HTTP_X_GATEWAY_PROVIDER"] == "a,b"
+PLAIN = b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer gw-a-b\r\nContent-Length: 2\r\n"
 
 
-def test_no_request_header_passes_for_what_the_server_says() -> None:
-    headers = [("WSGI.INPUT", "x"), ("PATH-INFO", "/config"), ("GUNICORN.SOCKET", "x")]
-    request = SimpleNamespace(method="POST", path="/v1/embeddings", body="body", headers=headers)
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    left, right = socket.socketpair()
+    with left, right:
+        yield left, right
 
-    found = http1.environ(request, "socket")
 
-    assert (found["wsgi.input"], found["PATH_INFO"], found["gunicorn.socket"]) == ("body", "/v1/embeddings", "socket")
+def test_a_request_is_read_however_it_is_cut(ends: tuple[socket.socket, socket.socket]) -> None:
+    client, server = ends
+    reader = http1.Reader(server)
+    for cut in range(1, len(PLAIN) + 4):
+        client.sendall((PLAIN + b"\r\n{}")[:cut])
+        reader.held = server.recv(1000)
+        client.sendall((PLAIN + b"\r\n{}")[cut:])
+
+        environ, keeps = reader.next()
+
+        assert keeps and environ["PATH_INFO"] == "/v1/embeddings" and environ["REQUEST_METHOD"] == "POST"
+        assert environ["HTTP_AUTHORIZATION"] == "Bearer gw-a-b" and environ["CONTENT_LENGTH"] == "2"
+        assert environ["wsgi.input"].read() == b"{}" and environ["gunicorn.socket"] is server and not reader.held
+
+
+def test_requests_that_come_together_are_given_out_one_by_one(ends: tuple[socket.socket, socket.socket]) -> None:
+    client, server = ends
+    reader = http1.Reader(server)
+    client.sendall((PLAIN + b"\r\n{}") * 2 + PLAIN + b"Connection: close\r\n\r\n[]")
+
+    assert [reader.next()[1] for _ in range(3)] == [True, True, False]
+
+
+NOT_PLAIN = {
+    "another path": b"POST /v1/models HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}",
+    "a query": PLAIN.replace(b"embeddings", b"embeddings?a=b") + b"\r\n{}",
+    "another method": PLAIN.replace(b"POST", b"GET") + b"\r\n{}",
+    "an old version": PLAIN.replace(b"/1.1", b"/1.0") + b"\r\n{}",
+    "no host": PLAIN.replace(b"Host: x\r\n", b"") + b"\r\n{}",
+    "two hosts": PLAIN + b"Host: y\r\n\r\n{}",
+    "two lengths": PLAIN + b"Content-Length: 2\r\n\r\n{}",
+    "a length and chunks": PLAIN + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    "no length": PLAIN.replace(b"Content-Length: 2\r\n", b"") + b"\r\n{}",
+    "a length that is none": PLAIN.replace(b": 2", b": 2x") + b"\r\n{}",
+    "a negative length": PLAIN.replace(b": 2", b": -2") + b"\r\n{}",
+    "a large body": PLAIN.replace(b": 2", b": 70000") + b"\r\n{}",
+    "a wait for 100": PLAIN + b"Expect: 100-continue\r\n\r\n{}",
+    "an upgrade": PLAIN + b"Connection: upgrade\r\nUpgrade: h2c\r\n\r\n{}",
+    "a name with an underscore": PLAIN + b"Content_Length: 9\r\n\r\n{}",
+    "a space before the colon": PLAIN + b"X : y\r\n\r\n{}",
+    "a folded line": PLAIN + b"X: y\r\n z\r\n\r\n{}",
+    "a bare line feed": PLAIN.replace(b"Host: x\r\n", b"Host: x\n") + b"\r\n{}",
+    "a head in a head": PLAIN.replace(b"Host: x\r\n", b"Host: x\nContent-Length: 0\n\n") + b"\r\n{}",
+    "a bare return": PLAIN + b"X: y\rZ: 1\r\n\r\n{}",
+    "a zero byte": PLAIN + b"X: \0\r\n\r\n{}",
+    "a large head": PLAIN + b"X: " + b"y" * 20_000 + b"\r\n\r\n{}",
+    "many headers": PLAIN + b"".join(b"X%d: y\r\n" % each for each in range(200)) + b"\r\n{}",
+    "an end in the head": PLAIN,
+    "an end in the body": PLAIN + b"\r\n{",
+    "nothing": b"",
+    "noise": b"\x16\x03\x01\x02\x00\x01\x00",
+}
+
+
+@pytest.mark.parametrize("sent", NOT_PLAIN.values(), ids=NOT_PLAIN)
+def test_what_is_not_plain_is_left_as_it_came(sent: bytes, ends: tuple[socket.socket, socket.socket]) -> None:
+    client, server = ends
+    reader = http1.Reader(server)
+    client.sendall(PLAIN + b"\r\n{}" + sent)
+    client.shutdown(socket.SHUT_WR)
+    reader.next()
+
+    with pytest.raises(http1.NotPlain):
+        reader.next()
+
+    while data := server.recv(65536):
+        reader.held += data
+    assert reader.held == sent
+
+
+def test_no_request_header_passes_for_what_the_server_says(ends: tuple[socket.socket, socket.socket]) -> None:
+    client, server = ends
+    client.sendall(PLAIN + b"wsgi.input: x\r\nPath-Info: /config\r\ngunicorn.socket: x\r\n\r\n{}")
+
+    environ, _ = http1.Reader(server).next()
+
+    assert environ["wsgi.input"].read() == b"{}" and environ["PATH_INFO"] == "/v1/embeddings"
+    assert environ["gunicorn.socket"] is server
