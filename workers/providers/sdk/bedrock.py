@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import functools
 import json
 import socket
 import threading
@@ -29,6 +30,7 @@ from botocore.awsrequest import (
 from botocore.config import Config
 from botocore.eventstream import ParserError
 from botocore.httpsession import URLLib3Session
+from botocore.loaders import Loader, create_loader
 from botocore.parsers import ResponseParserError
 
 from mesh.errors import ProviderKeyRefused
@@ -233,6 +235,15 @@ class _Events:
             self._loop.call_soon_threadsafe(self._wake.set)
 
 
+@functools.cache
+def _descriptions(more: str | None) -> Loader:
+    """AWS's descriptions of its services: megabytes of JSON, read once a process and not once a client.
+
+    more: folders that AWS_DATA_PATH names.
+    """
+    return create_loader(more)
+
+
 class BedrockSDK:
     """`bedrock-runtime` of boto3, made at the first call in that call's thread: it takes a good part of a second.
 
@@ -356,6 +367,7 @@ class BedrockSDK:
             proxies={},
         )
         below = botocore.session.Session()
+        below.register_component("data_loader", _descriptions(below.get_config_variable("data_path")))
         session = Session(region_name=upstream.region or None, botocore_session=below)
         client = session.client(service, endpoint_url=url or None, config=config)
         http = _HTTP(
