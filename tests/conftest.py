@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import socket
@@ -21,6 +22,18 @@ ACL = ["on", ">secret", "~gw:*", "+@all", "-@dangerous", "+info", "-script|flush
 
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _PORTS = range(10_000 + 2_000 * _WORKER, 12_000 + 2_000 * _WORKER)
+
+
+# Folders of tests that start whole gateways and take long: they begin first, so that no process is left alone with one.
+_LONG = ("cli", "ecosystem", "deploy", "chaos", "acceptance", "contract")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def turn(item: pytest.Item) -> int:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        return _LONG.index(folder) if folder in _LONG else len(_LONG)
+
+    items.sort(key=turn)
 
 
 def free_port() -> int:
@@ -92,6 +105,14 @@ class RedisServer:
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             self.process.wait()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def calm_collector() -> Iterator[None]:
+    """What outlives a file of tests is not looked at again by the collector, whose time would be the tests'."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -165,5 +165,5 @@ CONVERSATIONS = (
         for size in (1, 2, 3, 7, 1000)
     ),
     Conversation("200 kB of prompt", _said(_user("prompt " * 30_000))),
-    Conversation("200 kB of answer", _said(_user("Go on")), Reply(text="answer é " * 22_000), 4096),
+    Conversation("50 kB of answer", _said(_user("Go on")), Reply(text="answer é " * 5_500), 4096),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -39,6 +40,12 @@ async def _both(
 def _exchanged(pair: Pair, conversation: Conversation) -> tuple[Answer, list[dict[str, Any]], StandIn]:
     """A conversation takes place once; what came of it is looked at from several sides."""
     return run(_both(pair, call(conversation.body), conversation.reply, conversation.piece_bytes))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def what_was_said_is_forgotten() -> Iterator[None]:
+    yield
+    _exchanged.cache_clear()
 
 
 @pytest.mark.parametrize("conversation", CONVERSATIONS, ids=str)

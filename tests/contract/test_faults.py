@@ -8,6 +8,7 @@ import email.utils
 import functools
 import socket
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -101,7 +102,22 @@ BREAKS = [
 @functools.cache
 def _told(pair: Pair, fault: Fault, mode: str) -> BaseException | None:
     """A fault happens once; what is told of it is looked at from several sides."""
-    return run(_outcome(pair, fault, mode))
+    return _bare(run(_outcome(pair, fault, mode)))
+
+
+def _bare(error: BaseException | None) -> BaseException | None:
+    """Without its tracebacks: they would keep every client of the whole run."""
+    link = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error
+
+
+@pytest.fixture(scope="module", autouse=True)
+def what_was_told_is_forgotten() -> Iterator[None]:
+    yield
+    _told.cache_clear()
 
 
 @pytest.mark.parametrize("mode", MODES)
