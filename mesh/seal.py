@@ -1,13 +1,15 @@
 """Prompts, answers and events at rest: AES-256-GCM under a key of the job's own.
 
-A sealed text is `<key id>.` + 12 random bytes + ciphertext and tag. The job's key is HMAC-SHA256(master, tenant ‖ 0 ‖
-job); the additional data names tenant, job and field, so that a sealed text cannot be moved to another place. An old
-master stays in the list for as long as anything sealed under it is kept.
+A sealed text is `<key id>.` + a nonce of 12 bytes + ciphertext and tag. The nonce is 8 random bytes, new with every
+`JobSeal`, and a count: a random number for each event would cost as much as sealing it. The job's key is
+HMAC-SHA256(master, tenant ‖ 0 ‖ job); the additional data names tenant, job and field, so that a sealed text cannot be
+moved to another place. An old master stays in the list for as long as anything sealed under it is kept.
 """
 
 from __future__ import annotations
 
 import hmac
+import itertools
 import os
 from collections.abc import Mapping
 
@@ -22,19 +24,23 @@ class SealBroken(Exception):
 class JobSeal:
     """Seals and opens what belongs to one job."""
 
-    __slots__ = ("_first", "_keys", "_place", "_prefix")
+    __slots__ = ("_count", "_first", "_keys", "_place", "_prefix", "_salt")
 
     def __init__(self, masters: Mapping[str, bytes], tenant: str, job_id: str) -> None:
         self._place = f"{tenant}\0{job_id}\0".encode()
         self._keys = [(name.encode() + b".", master) for name, master in masters.items()]
         self._prefix, master = self._keys[0]
         self._first = self._key(master)
+        self._salt = b""
+        self._count = itertools.count()
 
     def _key(self, master: bytes) -> AESGCM:
         return AESGCM(hmac.digest(master, self._place, "sha256"))
 
     def seal(self, field: str, text: bytes) -> bytes:
-        nonce = os.urandom(12)
+        if not self._salt:
+            self._salt = os.urandom(8)
+        nonce = self._salt + next(self._count).to_bytes(4, "big")
         return self._prefix + nonce + self._first.encrypt(nonce, text, self._place + field.encode())
 
     def open(self, field: str, sealed: bytes) -> bytes:

@@ -26,6 +26,12 @@ def test_the_same_text_is_never_sealed_the_same() -> None:
     assert len(sealed) == 1000 and not any(b"secret" in each for each in sealed)
 
 
+def test_no_number_is_used_twice_under_a_jobs_key() -> None:
+    seals = [sealer().job("acme", "job-1") for _ in range(20)]
+    numbers = {seal.seal("event:1", b"text")[2:14] for _ in range(500) for seal in seals}
+    assert len(numbers) == 20 * 500
+
+
 @pytest.mark.parametrize(
     ("tenant", "job", "field"),
     [
