@@ -3,35 +3,55 @@
 from __future__ import annotations
 
 import importlib.metadata
+import pkgutil
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from cli import config, guard, keys, models
-from cli.chat import chat
 from cli.errors import CommandError, Unable
-from cli.jobs import jobs
-from cli.route import route
 from cli.screen import Screen
-from cli.up import up
-from cli.usage import usage
+
+# Each is imported when it is asked for: all together they take a second.
+COMMANDS = {
+    "up": "cli.up:up",
+    "chat": "cli.chat:chat",
+    "jobs": "cli.jobs:jobs",
+    "usage": "cli.usage:usage",
+    "keys": "cli.keys:app",
+    "route": "cli.route:route",
+    "models": "cli.models:app",
+    "config": "cli.config:app",
+    "guard": "cli.guard:app",
+}
+
+
+class _Commands(TyperGroup):
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, name: str) -> Any:
+        if name not in COMMANDS:
+            return None
+        found = pkgutil.resolve_name(COMMANDS[name])
+        if isinstance(found, typer.Typer):
+            command: Any = typer.main.get_group(found)
+        else:
+            alone = typer.Typer(add_completion=False)
+            alone.command()(found)
+            command = typer.main.get_command(alone)
+        command.name = name
+        return command
+
 
 commands = typer.Typer(
+    cls=_Commands,
     help="A self-hosted AI gateway: one OpenAI-compatible API in front of every model.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-commands.command()(up)
-commands.command()(chat)
-commands.command()(jobs)
-commands.command()(usage)
-commands.add_typer(keys.app, name="keys")
-commands.command()(route)
-commands.add_typer(models.app, name="models")
-commands.add_typer(config.app, name="config")
-commands.add_typer(guard.app, name="guard")
 
 
 def _version(wanted: bool) -> None:
