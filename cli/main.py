@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli import config, guard, keys, models
+from cli import config, guard, keys, models, tenants
 from cli.chat import chat
 from cli.errors import CommandError, Unable
 from cli.jobs import jobs
@@ -28,6 +28,7 @@ commands.command()(chat)
 commands.command()(jobs)
 commands.command()(usage)
 commands.add_typer(keys.app, name="keys")
+commands.add_typer(tenants.app, name="tenants")
 commands.command()(route)
 commands.add_typer(models.app, name="models")
 commands.add_typer(config.app, name="config")

@@ -71,12 +71,17 @@ class Most:
 
     prompt_chars: int
     answer_tokens: int = 0  # of one answer; 0: not said
-    answers: int = 1
+    answers: int = 1  # 0: embeddings
 
     @property
     def prompt_tokens(self) -> int:
         """A token for every two characters."""
         return self.prompt_chars // 2 + 1
+
+    @property
+    def tokens(self) -> int:
+        """Prompt and answers together, where one that is not said is as long as is reckoned with."""
+        return self.prompt_tokens + (self.answer_tokens or DEFAULT_ANSWER_TOKENS) * self.answers
 
 
 NOT_SAID = Most(0)

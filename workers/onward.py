@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 from dataclasses import dataclass
 
 from mesh.errors import Again, GatewayError
 from mesh.job import Claim, Spec
 from mesh.settings import Config
-from routing.fallbacks import following, moved
+from routing import fallbacks
 from routing.health import Outlook
 
 _SPREAD_S = 1.0  # what waited for one provider does not come back in one moment
@@ -34,7 +33,9 @@ def after(claim: Claim, error: GatewayError, config: Config, outlook: Outlook, l
     spec, limits = claim.spec, config.lanes
     if claim.attempt >= limits.max_attempts:
         return None
-    ways = [moved(spec, place) for place in following(spec, error) if _may(claim, spec, place, config)]
+    ways = [
+        fallbacks.moved(spec, place) for place in fallbacks.following(spec, error) if _may(claim, spec, place, config)
+    ]
     for way in ways:
         if not outlook.cooling_s(way.target):
             return Onward(way)
@@ -52,7 +53,7 @@ def aside(claim: Claim, config: Config, outlook: Outlook, left_s: float) -> Onwa
     if not outlook.cooling_s(spec.target):
         return None
     places = [place for place in range(spec.main or len(spec.targets)) if place != spec.at and place not in spec.tried]
-    ways = [dataclasses.replace(spec, at=place) for place in places if _may(claim, spec, place, config)]
+    ways = [fallbacks.aside(spec, place) for place in places if _may(claim, spec, place, config)]
     for way in ways:
         if not outlook.cooling_s(way.target):
             return Onward(way)

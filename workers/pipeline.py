@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -14,7 +15,7 @@ import structlog
 
 from guardrails.rulebook import Rulebook
 from mesh import errors, lanes, store
-from mesh.errors import GatewayError
+from mesh.errors import GatewayError, Limited
 from mesh.events import Event, Kind, delta
 from mesh.job import Claim, State
 from mesh.logs import frames
@@ -22,7 +23,7 @@ from mesh.reload import Reloaded
 from mesh.seal import JobSeal, SealBroken, Sealer
 from mesh.settings import Config
 from mesh.wire import Refused
-from routing import audit, budgets, prices
+from routing import audit, budgets, limits, prices, share
 from routing.health import Outlook, Recorder
 from routing.prices import PriceList
 from workers import estimate, guarding, onward
@@ -44,6 +45,7 @@ _STOPS: Mapping[str, tuple[State, type[GatewayError], str]] = {
     "shutdown": (State.FAILED, errors.Stopping, "The worker was shut down before the answer was complete."),
 }
 _RELEASED = ("ok", "already", "lost")  # what release answers when nothing is left to do here
+_FULL_S = 0.5  # how long a target is left alone whose limit is used up, where nobody knows when it is free again
 _HEAD = ("id", "object", "created", "model", "provider")  # what every chunk bears
 _CANCELLED = (State.CANCELLED, errors.Cancelled, "The job was cancelled.")
 
@@ -87,6 +89,7 @@ class Attempt:
         self._usage: dict[str, Any] | None = None
         self._estimated = False  # the usage is our count and not the provider's
         self._dropped: tuple[str, ...] = ()
+        self._sent = False  # the request is on its way to the provider, or may be
         self._claimed = self._began = time.monotonic()
         self._first_s: float | None = None  # from the beginning to the first token
         self._provider_s = 0.0
@@ -141,13 +144,42 @@ class Attempt:
 
     async def _stand_aside(self) -> str:
         """What the release said, where the target cools down and the job must not wait here; empty: it may be asked."""
+        why = "cooling"
         way = onward.aside(self.claim, self._tools.config, self._tools.outlook, self._left_s())
+        if way is None and (full := await self._take_holds()) is not None:
+            why = "limit"
+            way = onward.aside(self.claim, self._tools.config, self._tools.outlook, self._left_s())
+            if way is None:
+                raise full
         if way is None:
             return ""
         self._ending = True
-        return await self._last_word(
-            store.release(self.claim, way.spec, why="cooling", delay_ms=way.delay_ms, refund=True, parked=way.parked)
-        )
+        return await self._last_word(self._released(way, why=why, refund=True))
+
+    async def _take_holds(self) -> Limited | None:
+        """Take what this target's own limits count, where the job was submitted for another; why not, if it cannot.
+
+        Raises:
+            StoreUnavailable: a counter cannot be read.
+        """
+        spec, limits_ = self.claim.spec, self._tools.config.limits
+        if not spec.moved:
+            return None
+        wanted = {limit.one.name: limit for limit in limits.limits_at(limits_, spec.target)}
+        while wanted:
+            had = await self._tools.pipe.do(
+                store.hold(self.claim, [limit.hold(spec.tokens) for limit in wanted.values()])
+            )
+            if had.outcome == "held":
+                self._tools.outlook.full(spec.target, max(had.wait_ms / 1000, _FULL_S))
+                return wanted[had.other].refusal(had.taken, had.wait_ms, spec.tokens)
+            if had.outcome != "broken":
+                return None  # one that is lost hears it with the next word
+            log.error("counter_unreadable", hold=had.other)
+            if limits_.unreadable == "refuse":
+                raise errors.StoreUnavailable(f"The counter '{had.other}' cannot be read in Redis.", retry_after_s=30)
+            del wanted[had.other]
+        return None
 
     def _broke(self, raised: Exception) -> GatewayError:
         log.error("job_broke", job=self.claim.id, why=type(raised).__name__, frames=frames(raised))
@@ -186,6 +218,7 @@ class Attempt:
             created=spec.created_unix_s,
         )
         self._began = time.monotonic()
+        self._sent = True
         self._tools.outlook.chosen(target)
         try:
             if spec.stream:
@@ -285,48 +318,76 @@ class Attempt:
         if why == "lost":
             log.warning("lease_lost", job=self.claim.id, fence=self.claim.fence)
             return
+        self._reckon()
+        lost = self._is_lost()
         if why == "shutdown" and not self.said:
-            word = await self._release(Onward(self.claim.spec), why="shutdown", refund=True)
+            record = self._record("unknown" if lost else "released")
+            word = await self._release(Onward(self.claim.spec), record, why="shutdown", refund=True)
             if word in _RELEASED:
                 return
             why = word
         state, kind, message = _STOPS.get(why, _CANCELLED)
-        if self.claim.spec.stream:
-            self._answer = self._assembly.answer()
-            self._usage = self._usage or self._assembly.usage
-        await self._end(state, kind(message), why=why)
+        await self._end(state, kind(message), why=why, lost=lost)
 
     async def _end_failed(self, error: GatewayError) -> None:
         tools = self._tools
+        self._reckon()
+        lost = error.unanswered and self._is_lost()
         way = None if self.said else onward.after(self.claim, error, tools.config, tools.outlook, self._left_s())
         if way is None:
-            if self.claim.spec.stream:
-                self._answer = self._assembly.answer()
-            await self._end(State.FAILED, error, why=error.code)
+            await self._end(State.FAILED, error, why=error.code, lost=lost)
             return
-        word = await self._release(way, why=error.code, error=error)
+        word = await self._release(way, self._record("unknown" if lost else "failed", error), why=error.code)
         if word not in _RELEASED:
             await self._end_stopped(word)
+
+    def _reckon(self) -> None:
+        """What has come so far, and what of it is billed, of an attempt that is not whole."""
+        if self.claim.spec.stream:
+            self._answer = self._assembly.answer()
+            self._usage = self._usage or self._assembly.usage
+        self._count()
+
+    def _is_lost(self) -> bool:
+        """Whether nobody knows what was done, and billed, of a request that was sent."""
+        return self._sent and self._usage is None and self._tools.config.ledger.unanswered == "reserved"
 
     def _left_s(self) -> float:
         """Until the deadline."""
         return self.claim.left_ms / 1000 - (time.monotonic() - self._claimed)
 
-    async def _release(self, way: Onward, *, why: str, refund: bool = False, error: GatewayError | None = None) -> str:
-        record = orjson.dumps(self._record("released" if refund else "failed", error, None))
-        return await self._last_word(
-            store.release(
-                self.claim,
-                way.spec,
-                why=why,
-                delay_ms=way.delay_ms,
-                refund=refund,
-                parked=way.parked,
-                attempt=record,
-            )
+    async def _release(self, way: Onward, record: dict[str, Any], *, why: str, refund: bool = False) -> str:
+        # Its holds are settled only at the job's end, by what each attempt has measured.
+        if measured := budgets.measured(self._usage, self._cost_usd()) if self._usage else None:
+            record["measured"] = measured
+        return await self._last_word(self._released(way, orjson.dumps(record), why=why, refund=refund))
+
+    def _released(self, way: Onward, attempt: bytes = b"", *, why: str, refund: bool) -> store.Call[str]:
+        """The word that gives the job back, with the holds of a target that it leaves for another's lane."""
+        claim, config = self.claim, self._tools.config
+        leaves = way.spec.at != claim.spec.at
+        lane = lanes.named(claim.lane)
+        ahead = lanes.Lane(way.spec.target.provider, lane.priority)
+        return store.release(
+            claim,
+            way.spec,
+            why=why,
+            delay_ms=way.delay_ms,
+            refund=refund,
+            parked=way.parked,
+            attempt=attempt,
+            let_go=share.bound_to(config, lane, claim.tenant, claim.spec.target) if leaves else (),
+            undo=not self._sent,
+            take=(share.lane_hold(ahead, claim.tenant),) if leaves else (),
         )
 
-    def _record(self, outcome: str, error: GatewayError | None, cost: str | None) -> dict[str, Any]:
+    def _cost_usd(self) -> Decimal | None:
+        """What the provider bills for the usage; None where that or the price is not known."""
+        batch = lanes.named(self.claim.lane).priority == "batch"
+        target = self.claim.spec.target
+        return self._tools.prices.cost_usd(target, self._usage, batch=batch) if self._usage else None
+
+    def _record(self, outcome: str, error: GatewayError | None = None) -> dict[str, Any]:
         target = self.claim.spec.target
         record: dict[str, Any] = {
             "attempt": self.claim.attempt,
@@ -339,18 +400,20 @@ class Attempt:
             record["first_token_ms"] = round(self._first_s * 1000)
         if error is not None:
             record["error"] = error.code
-        if cost is not None:
+        if cost := self._cost(lost=outcome == "unknown"):
             record["cost_usd"] = cost
-            if self._estimated:
-                record["estimated"] = True
+        if outcome == "unknown" or (cost and self._estimated):
+            record["estimated"] = True
         return record
 
-    async def _end(self, state: State, error: GatewayError | None, why: str = "") -> None:
+    def _cost(self, *, lost: bool) -> str:
+        """In dollars; of an attempt of which nobody knows, what was reserved for it."""
+        usd = self._cost_usd()
+        return self.claim.reserved_usd if lost else "" if usd is None else prices.plain(usd)
+
+    async def _end(self, state: State, error: GatewayError | None, why: str = "", *, lost: bool = False) -> None:
         self._count()
-        target = self.claim.spec.target
-        batch = lanes.named(self.claim.lane).priority == "batch"
-        usd = self._tools.prices.cost_usd(target, self._usage, batch=batch) if self._usage else None
-        cost = "" if usd is None else prices.plain(usd)
+        target, cost = self.claim.spec.target, self._cost(lost=lost)
         head: dict[str, Any] = {
             "state": state.value,
             "provider": target.provider,
@@ -364,7 +427,7 @@ class Attempt:
         choices = (self._answer or {}).get("choices")
         if choices:
             head["finish_reason"] = choices[0]["finish_reason"]
-        if self._estimated:
+        if self._estimated or lost:
             head["estimated"] = True
         if self._dropped:
             head["dropped"] = self._dropped
@@ -377,7 +440,7 @@ class Attempt:
         body = orjson.dumps(self._answer) if self._answer else b""
         end = self._seal.seal("end", Event(Kind.END, head).dump())
         result = self._seal.seal("result", body) if body else b""
-        outcome = "done" if state is State.DONE else state.value
+        outcome = "unknown" if lost else state.value
         word = await self._last_word(
             store.finish(
                 self.claim.id,
@@ -385,12 +448,12 @@ class Attempt:
                 state,
                 end=end,
                 result=result,
-                attempt=orjson.dumps(self._record(outcome, error, cost or None)),
+                attempt=orjson.dumps(self._record(outcome, error)),
                 usage=self._told_usage(),
                 cost_usd=cost,
                 reason=why,
                 last=self._publisher.last,
-                measured=budgets.measured(self._usage, usd),
+                measured=budgets.measured(self._usage, self._cost_usd()),
             )
         )
         if word == "lost":

@@ -47,6 +47,13 @@ models:
   gpt-4-paid-d: *paid
   gpt-4-paid-e: *paid
   idle-paid: *paid
+  hasty-paid: *paid
+  down-paid: *paid
+  gpt-4-lost-a: *paid
+  gpt-4-lost-b: *paid
+  gpt-4-lost-c: *paid
+  gpt-4-lost-d: *paid
+  gpt-4-lost-e: *paid
 lanes: {retry_base_ms: 40, max_attempts: 2}
 requests: {max_websockets: 60, max_frame_bytes: 100000}
 circuit: {enabled: false}  # some of these providers fail on purpose, for other tests than the next
@@ -84,15 +91,15 @@ class Gateway:
     def async_client(self) -> openai.AsyncOpenAI:
         return openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key=self.key, max_retries=0)
 
-    def job(self, job_id: str) -> dict[str, Any]:
-        with self.http() as http:
+    def job(self, job_id: str, key: str | None = None) -> dict[str, Any]:
+        with self.http(key) as http:
             job: dict[str, Any] = asked(http.get(f"/v1/jobs/{job_id}"))
             return job
 
-    def ended(self, job_id: str, within_s: float = 15) -> dict[str, Any]:
+    def ended(self, job_id: str, within_s: float = 15, key: str | None = None) -> dict[str, Any]:
         """The job, once it has ended."""
         job: dict[str, Any] = eventually(
-            lambda: self.job(job_id), lambda job: job["state"] in ENDED, within_s, f"{job_id} has ended"
+            lambda: self.job(job_id, key), lambda job: job["state"] in ENDED, within_s, f"{job_id} has ended"
         )
         return job
 
