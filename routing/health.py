@@ -79,7 +79,6 @@ class Outlook:
         self._known: dict[str | Target, Health] = {}
         self.waits_ms: dict[str, float] = {}  # by lane: how long a newcomer will wait
         self.taken: dict[str, int] = {}  # by the hold's name: of the limits that config gives a model or a provider
-        self._full: dict[Target, float] = {}  # until when no request more fits into these targets' own limits
         self.calm = True  # nobody is ill, and nobody has said what room is left
 
     def update(self, known: Known) -> None:
@@ -95,7 +94,6 @@ class Outlook:
         self._known = fresh
         self.waits_ms.update(known.waits_ms)
         self.taken = dict(known.taken)
-        self._full = {target: until_s for target, until_s in self._full.items() if until_s > now_s}
         self.calm = not any(
             each.open_until_s or each.alone_until_s > now_s or each.whole_at_s > now_s for each in fresh.values()
         )
@@ -122,15 +120,10 @@ class Outlook:
 
     def cooling_s(self, target: Target) -> float:
         """How long a target should not be asked, its own circuit and its provider's taken together; 0: it may."""
-        if self.calm and not self._full:
+        if self.calm:
             return 0.0
         now_s = self._clock()
-        full_s = self._full.get(target, now_s) - now_s
-        return max(0.0, full_s, *(each.cooling_s(now_s) for each in self._both(target)))
-
-    def full(self, target: Target, for_s: float) -> None:
-        """One of the limits that config gives this target or its provider is used up: leave it alone for so long."""
-        self._full[target] = self._clock() + for_s
+        return max((each.cooling_s(now_s) for each in self._both(target)), default=0.0)
 
     def has_room(self, target: Target, tokens: int) -> bool:
         if self.calm:

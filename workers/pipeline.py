@@ -45,7 +45,7 @@ _STOPS: Mapping[str, tuple[State, type[GatewayError], str]] = {
     "shutdown": (State.FAILED, errors.Stopping, "The worker was shut down before the answer was complete."),
 }
 _RELEASED = ("ok", "already", "lost")  # what release answers when nothing is left to do here
-_FULL_S = 0.5  # how long a target is left alone whose limit is used up, where nobody knows when it is free again
+_FULL_S = 0.5  # for so long a target counts as closed that will never have a place for a job: any other goes before
 _HEAD = ("id", "object", "created", "model", "provider")  # what every chunk bears
 _CANCELLED = (State.CANCELLED, errors.Cancelled, "The job was cancelled.")
 
@@ -144,12 +144,13 @@ class Attempt:
 
     async def _stand_aside(self) -> str:
         """What the release said, where the target cools down and the job must not wait here; empty: it may be asked."""
-        why = "cooling"
-        way = onward.aside(self.claim, self._tools.config, self._tools.outlook, self._left_s())
+        why, tools = "cooling", self._tools
+        way = onward.aside(self.claim, tools.config, tools.outlook, self._left_s())
         if way is None and (full := await self._take_holds()) is not None:
-            why = "limit"
-            way = onward.aside(self.claim, self._tools.config, self._tools.outlook, self._left_s())
-            if way is None:
+            why = full.headers["x-gateway-limit"]
+            full_s = full.retry_after_s or _FULL_S
+            way = onward.aside(self.claim, tools.config, tools.outlook, self._left_s(), full_s=full_s)
+            if way is None or (way.parked and full.retry_after_s is None):  # it will never have a place there
                 raise full
         if way is None:
             return ""
@@ -171,7 +172,6 @@ class Attempt:
                 store.hold(self.claim, [limit.hold(spec.tokens) for limit in wanted.values()])
             )
             if had.outcome == "held":
-                self._tools.outlook.full(spec.target, max(had.wait_ms / 1000, _FULL_S))
                 return wanted[had.other].refusal(had.taken, had.wait_ms, spec.tokens)
             if had.outcome != "broken":
                 return None  # one that is lost hears it with the next word

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import httpx
 import openai
 
 from tests.acceptance.upstream import Part, Upstream
+from tests.conftest import RedisServer
 from tests.stack import Process, Stack
 
 CHAT = "/v1/chat/completions"
@@ -102,6 +106,45 @@ class Gateway:
             lambda: self.job(job_id, key), lambda job: job["state"] in ENDED, within_s, f"{job_id} has ended"
         )
         return job
+
+
+G = TypeVar("G", bound=Gateway)
+
+
+@contextmanager
+def opened(
+    kind: type[G],
+    folder: Path,
+    settings: str,
+    upstream: Upstream,
+    live: tuple[str, ...],
+    *,
+    queues: str = "",
+    environment: Mapping[str, str] = MappingProxyType({}),
+    web: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[G]:
+    """A gateway with these settings: one web process and one worker before the upstream.
+
+    environment, web: of all its processes, and of the web process alone.
+    """
+    (folder / "gateway-settings.yaml").write_text(settings)
+    redis = RedisServer(folder)
+    redis.start()
+    stack = Stack(redis, folder, {"UPSTREAM_URL": f"{upstream.url}/v1", **environment}, live, folder)
+    try:
+        process = stack.start_web(**web)
+        stack.start_worker(queues=queues)
+        yield kind(
+            stack=stack,
+            web=process,
+            upstream=upstream,
+            admin_key=stack.key("acme"),
+            key=stack.key("acme", "user"),
+            other_key=stack.key("umbrella", "user"),
+        )
+    finally:
+        stack.stop()
+        redis.stop()
 
 
 def chat(model: str, text: str = "Hello", **more: Any) -> dict[str, Any]:
