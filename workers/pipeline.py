@@ -15,7 +15,7 @@ import structlog
 
 from guardrails.rulebook import Rulebook
 from mesh import errors, lanes, store
-from mesh.errors import GatewayError, Limited
+from mesh.errors import GatewayError
 from mesh.events import Event, Kind, delta
 from mesh.job import Claim, State
 from mesh.logs import frames
@@ -23,10 +23,10 @@ from mesh.reload import Reloaded
 from mesh.seal import JobSeal, SealBroken, Sealer
 from mesh.settings import Config
 from mesh.wire import Refused
-from routing import audit, budgets, limits, prices, share
+from routing import audit, budgets, prices
 from routing.health import Outlook, Recorder
 from routing.prices import PriceList
-from workers import estimate, guarding, onward
+from workers import estimate, guarding, holds, onward
 from workers.assembly import Assembly
 from workers.guarding import Gate, Watch
 from workers.images import Images
@@ -122,6 +122,8 @@ class Attempt:
         except asyncio.CancelledError:
             if not self.stopped:
                 raise
+        except errors.WorkerLost:
+            self.stopped = "lost"
         except GatewayError as raised:
             error = raised
         except Exception as raised:  # noqa: BLE001  # the caller waits: whatever broke, the job must end
@@ -146,7 +148,7 @@ class Attempt:
         """What the release said, where the target cools down and the job must not wait here; empty: it may be asked."""
         why, tools = "cooling", self._tools
         way = onward.aside(self.claim, tools.config, tools.outlook, self._left_s())
-        if way is None and (full := await self._take_holds()) is not None:
+        if way is None and (full := await holds.take(tools.pipe, self.claim, tools.config)) is not None:
             why = full.headers["x-gateway-limit"]
             full_s = full.retry_after_s or _FULL_S
             way = onward.aside(self.claim, tools.config, tools.outlook, self._left_s(), full_s=full_s)
@@ -155,31 +157,7 @@ class Attempt:
         if way is None:
             return ""
         self._ending = True
-        return await self._last_word(self._released(way, why=why, refund=True))
-
-    async def _take_holds(self) -> Limited | None:
-        """Take what this target's own limits count, where the job was submitted for another; why not, if it cannot.
-
-        Raises:
-            StoreUnavailable: a counter cannot be read.
-        """
-        spec, limits_ = self.claim.spec, self._tools.config.limits
-        if not spec.moved:
-            return None
-        wanted = {limit.one.name: limit for limit in limits.limits_at(limits_, spec.target)}
-        while wanted:
-            had = await self._tools.pipe.do(
-                store.hold(self.claim, [limit.hold(spec.tokens) for limit in wanted.values()])
-            )
-            if had.outcome == "held":
-                return wanted[had.other].refusal(had.taken, had.wait_ms, spec.tokens)
-            if had.outcome != "broken":
-                return None  # one that is lost hears it with the next word
-            log.error("counter_unreadable", hold=had.other)
-            if limits_.unreadable == "refuse":
-                raise errors.StoreUnavailable(f"The counter '{had.other}' cannot be read in Redis.", retry_after_s=30)
-            del wanted[had.other]
-        return None
+        return await self._last_word(holds.released(self.claim, way, tools.config, why=why, sent=False, refund=True))
 
     def _broke(self, raised: Exception) -> GatewayError:
         log.error("job_broke", job=self.claim.id, why=type(raised).__name__, frames=frames(raised))
@@ -321,7 +299,7 @@ class Attempt:
         self._reckon()
         lost = self._is_lost()
         if why == "shutdown" and not self.said:
-            record = self._record("unknown" if lost else "released")
+            record = self._record("unknown" if lost else "released", self._cost(self._cost_usd(), lost=lost))
             word = await self._release(Onward(self.claim.spec), record, why="shutdown", refund=True)
             if word in _RELEASED:
                 return
@@ -337,7 +315,8 @@ class Attempt:
         if way is None:
             await self._end(State.FAILED, error, why=error.code, lost=lost)
             return
-        word = await self._release(way, self._record("unknown" if lost else "failed", error), why=error.code)
+        cost = self._cost(self._cost_usd(), lost=lost)
+        word = await self._release(way, self._record("unknown" if lost else "failed", cost, error), why=error.code)
         if word not in _RELEASED:
             await self._end_stopped(word)
 
@@ -357,28 +336,11 @@ class Attempt:
         return self.claim.left_ms / 1000 - (time.monotonic() - self._claimed)
 
     async def _release(self, way: Onward, record: dict[str, Any], *, why: str, refund: bool = False) -> str:
-        # Its holds are settled only at the job's end, by what each attempt has measured.
-        if measured := budgets.measured(self._usage, self._cost_usd()) if self._usage else None:
-            record["measured"] = measured
-        return await self._last_word(self._released(way, orjson.dumps(record), why=why, refund=refund))
-
-    def _released(self, way: Onward, attempt: bytes = b"", *, why: str, refund: bool) -> store.Call[str]:
-        """The word that gives the job back, with the holds of a target that it leaves for another's lane."""
-        claim, config = self.claim, self._tools.config
-        leaves = way.spec.at != claim.spec.at
-        lane = lanes.named(claim.lane)
-        ahead = lanes.Lane(way.spec.target.provider, lane.priority)
-        return store.release(
-            claim,
-            way.spec,
-            why=why,
-            delay_ms=way.delay_ms,
-            refund=refund,
-            parked=way.parked,
-            attempt=attempt,
-            let_go=share.bound_to(config, lane, claim.tenant, claim.spec.target) if leaves else (),
-            undo=not self._sent,
-            take=(share.lane_hold(ahead, claim.tenant),) if leaves else (),
+        if self._usage:  # the holds are settled only at the job's end, by what each attempt has measured
+            record["measured"] = budgets.measured(self._usage, self._cost_usd())
+        told, config = orjson.dumps(record), self._tools.config
+        return await self._last_word(
+            holds.released(self.claim, way, config, why=why, sent=self._sent, refund=refund, attempt=told)
         )
 
     def _cost_usd(self) -> Decimal | None:
@@ -387,7 +349,7 @@ class Attempt:
         target = self.claim.spec.target
         return self._tools.prices.cost_usd(target, self._usage, batch=batch) if self._usage else None
 
-    def _record(self, outcome: str, error: GatewayError | None = None) -> dict[str, Any]:
+    def _record(self, outcome: str, cost: str, error: GatewayError | None = None) -> dict[str, Any]:
         target = self.claim.spec.target
         record: dict[str, Any] = {
             "attempt": self.claim.attempt,
@@ -400,20 +362,20 @@ class Attempt:
             record["first_token_ms"] = round(self._first_s * 1000)
         if error is not None:
             record["error"] = error.code
-        if cost := self._cost(lost=outcome == "unknown"):
+        if cost:
             record["cost_usd"] = cost
         if outcome == "unknown" or (cost and self._estimated):
             record["estimated"] = True
         return record
 
-    def _cost(self, *, lost: bool) -> str:
+    def _cost(self, usd: Decimal | None, *, lost: bool) -> str:
         """In dollars; of an attempt of which nobody knows, what was reserved for it."""
-        usd = self._cost_usd()
         return self.claim.reserved_usd if lost else "" if usd is None else prices.plain(usd)
 
     async def _end(self, state: State, error: GatewayError | None, why: str = "", *, lost: bool = False) -> None:
         self._count()
-        target, cost = self.claim.spec.target, self._cost(lost=lost)
+        target, usd = self.claim.spec.target, self._cost_usd()
+        cost = self._cost(usd, lost=lost)
         head: dict[str, Any] = {
             "state": state.value,
             "provider": target.provider,
@@ -448,12 +410,12 @@ class Attempt:
                 state,
                 end=end,
                 result=result,
-                attempt=orjson.dumps(self._record(outcome, error)),
+                attempt=orjson.dumps(self._record(outcome, cost, error)),
                 usage=self._told_usage(),
                 cost_usd=cost,
                 reason=why,
                 last=self._publisher.last,
-                measured=budgets.measured(self._usage, self._cost_usd()),
+                measured=budgets.measured(self._usage, usd),
             )
         )
         if word == "lost":
