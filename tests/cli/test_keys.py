@@ -48,7 +48,9 @@ def terminal(shared_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory
     shared_redis.admin().flushall()
     stack = Stack(shared_redis, tmp_path_factory.mktemp("keys"), providers=("ollama",))
     try:
-        yield Terminal(stack.start_web(), stack.key())
+        somebody = Terminal(stack.start_web(), stack.key())
+        with somebody.http:
+            yield somebody
     finally:
         stack.stop()
 
