@@ -110,5 +110,6 @@ def _document(body: bytes) -> Document:
 def _reason(document: Document, status: int) -> str:
     error = document.get("error")
     if isinstance(error, dict):
-        return f"{error.get('message')} ({status} {error.get('code')})"
+        place = f", {error['param']}" if error.get("param") else ""
+        return f"{error.get('message')} ({status} {error.get('code')}{place})"
     return f"the gateway answered {status}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode
@@ -10,9 +9,8 @@ from urllib.parse import quote, urlencode
 import typer
 from rich.table import Table
 
-from cli import environment
-from cli.chat import HomeFolder, Key, Url
-from cli.client import Client, address
+from cli.asking import HomeFolder, Key, Url, ask
+from cli.client import Client
 from cli.screen import Screen, cost
 
 
@@ -26,13 +24,9 @@ def jobs(
     home: HomeFolder = None,
 ) -> None:
     """List jobs, the newest first; or show one; or cancel one."""
-    base, secret = address(url, key, home, environment.current())
-    asyncio.run(_run(base, secret, job, cancel, state, limit))
 
-
-async def _run(url: str, key: str, job: str, cancel: str, state: str, limit: int) -> None:
-    screen = Screen()
-    async with Client(url, key) as client:
+    async def work(client: Client) -> None:
+        screen = Screen()
         if cancel:
             answer, _ = await client.call("DELETE", f"/v1/jobs/{quote(cancel, safe='')}")
             screen.line(f"{cancel} is {answer.get('state', 'cancelled')}")
@@ -43,6 +37,8 @@ async def _run(url: str, key: str, job: str, cancel: str, state: str, limit: int
             query = urlencode({"limit": limit} | ({"state": state} if state else {}))
             answer, _ = await client.call("GET", f"/v1/jobs?{query}")
             _list(screen, answer["data"])
+
+    ask(url, key, home, work)
 
 
 def _show(screen: Screen, job: dict[str, Any]) -> None:

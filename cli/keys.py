@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import quote, urlencode
 
 import typer
 from rich.table import Table
 
-from cli import environment
-from cli.chat import HomeFolder, Key, Url
-from cli.client import Client, address
+from cli import allowed
+from cli.allowed import (
+    Allowed,
+    Concurrent,
+    DayUsd,
+    MonthUsd,
+    Rpm,
+    SoftDayUsd,
+    SoftMonthUsd,
+    Tpm,
+    lifted,
+    listing,
+)
+from cli.asking import HomeFolder, Key, Url, ask
+from cli.client import Client
 from cli.errors import Unable
 from cli.screen import Document, Screen
 
@@ -23,17 +33,20 @@ app = typer.Typer(
 
 KEYS = "/v1/admin/keys"
 _UNITS = {"m": 60, "h": 3_600, "d": 86_400}
+LIFTS = {
+    **allowed.LIFTS,
+    "model": "models", "provider": "providers", "priority": "priorities", "tag": "tags", "expires-in": "expires",
+}  # fmt: skip
 
-Rpm = Annotated[int, typer.Option("--rpm", min=0, help="Requests per minute.")]
-Tpm = Annotated[int, typer.Option("--tpm", min=0, help="Tokens per minute.")]
-Concurrent = Annotated[int, typer.Option("--concurrent", min=0, help="Jobs at once.")]
-DayUsd = Annotated[float, typer.Option("--day-usd", min=0, help="Dollars a day, hard.")]
-MonthUsd = Annotated[float, typer.Option("--month-usd", min=0, help="Dollars a month, hard.")]
 Models = Annotated[list[str] | None, typer.Option("--model", help="A model it may ask; gpt-4* for all that begin so.")]
 Providers = Annotated[list[str] | None, typer.Option("--provider", help="A provider that may answer it.")]
+Priorities = Annotated[
+    list[str] | None, typer.Option("--priority", help="A class of lane it may use: interactive or batch.")
+]
 Tags = Annotated[
     list[str] | None, typer.Option("--tag", metavar="NAME=VALUE", help="Stands by its jobs in the ledger.")
 ]
+ExpiresIn = Annotated[str, typer.Option(metavar="30d", help="It is refused after so many m, h or d.")]
 KeyId = Annotated[str, typer.Argument(help="The key's id, or the key.")]
 
 
@@ -45,20 +58,22 @@ def create(
     private: Annotated[bool, typer.Option("--private", help="All that it asks is private.")] = False,
     model: Models = None,
     provider: Providers = None,
-    rpm: Rpm = 0,
-    tpm: Tpm = 0,
-    concurrent: Concurrent = 0,
-    day_usd: DayUsd = 0,
-    month_usd: MonthUsd = 0,
+    priority: Priorities = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    concurrent: Concurrent = None,
+    day_usd: DayUsd = None,
+    month_usd: MonthUsd = None,
+    soft_day_usd: SoftDayUsd = None,
+    soft_month_usd: SoftMonthUsd = None,
     tag: Tags = None,
-    expires_in: Annotated[str, typer.Option(metavar="30d", help="It is refused after so many m, h or d.")] = "",
+    expires_in: ExpiresIn = "",
     url: Url = "",
     key: Key = "",
     home: HomeFolder = None,
 ) -> None:
     """Make a key and print it. It is told only now."""
-    limits = {"requests_per_minute": rpm, "tokens_per_minute": tpm, "concurrent": concurrent}
-    budget = {"day_usd": day_usd, "month_usd": month_usd}
+    said = Allowed(rpm, tpm, concurrent, day_usd, month_usd, soft_day_usd, soft_month_usd)
     body: Document = {
         "name": name,
         "tenant": tenant,
@@ -66,17 +81,17 @@ def create(
         "private": private,
         "models": model or None,
         "providers": provider or None,
-        "limits": {what: amount for what, amount in limits.items() if amount},
-        "budget": {what: amount for what, amount in budget.items() if amount},
-        "tags": dict(_tag(each) for each in tag or ()),
-        "expires": int(time.time()) + _seconds(expires_in) if expires_in else None,
+        "priorities": priority or None,
+        **said.over({}),
+        "tags": _tags(tag),
+        "expires": _after(expires_in),
     }
 
-    async def ask(client: Client, screen: Screen) -> None:
+    async def make(client: Client) -> None:
         made, _ = await client.call("POST", KEYS, body)
-        screen.line(made["key"])
+        Screen().line(made["key"])
 
-    _run(url, key, home, ask)
+    ask(url, key, home, make)
 
 
 @app.command(name="list")
@@ -88,14 +103,72 @@ def list_keys(
 ) -> None:
     """Every key, the newest first."""
 
-    async def ask(client: Client, screen: Screen) -> None:
+    async def tell(client: Client) -> None:
         found, _ = await client.call("GET", f"{KEYS}?{urlencode({'tenant': tenant})}")
         table = Table("id", "name", "tenant", "role", "state", "used", box=None, pad_edge=False)
         for each in found["data"]:
             table.add_row(each["id"], each["name"], each["tenant"], each["role"], _state(each), _ago(each["used"]))
-        screen.out.print(table)
+        Screen().out.print(table)
 
-    _run(url, key, home, ask)
+    ask(url, key, home, tell)
+
+
+@app.command()
+def show(key_id: KeyId, url: Url = "", key: Key = "", home: HomeFolder = None) -> None:
+    """What a key allows."""
+
+    async def tell(client: Client) -> None:
+        found, _ = await client.call("GET", _place(key_id))
+        Screen().out.print(listing(found))
+
+    ask(url, key, home, tell)
+
+
+@app.command()
+def change(
+    key_id: KeyId,
+    name: Annotated[str | None, typer.Option(help="For people.")] = None,
+    admin: Annotated[bool | None, typer.Option("--admin/--user", help="Whether it may do everything.")] = None,
+    private: Annotated[bool | None, typer.Option("--private/--open", help="Whether all it asks is private.")] = None,
+    model: Models = None,
+    provider: Providers = None,
+    priority: Priorities = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    concurrent: Concurrent = None,
+    day_usd: DayUsd = None,
+    month_usd: MonthUsd = None,
+    soft_day_usd: SoftDayUsd = None,
+    soft_month_usd: SoftMonthUsd = None,
+    tag: Tags = None,
+    expires_in: ExpiresIn = "",
+    lift: Annotated[list[str] | None, typer.Option(metavar="rpm", help=f"No longer: {', '.join(LIFTS)}.")] = None,
+    url: Url = "",
+    key: Key = "",
+    home: HomeFolder = None,
+) -> None:
+    """Change what is named and nothing else; it holds everywhere within a second."""
+    gone = lifted(lift, LIFTS)
+    said = Allowed(rpm, tpm, concurrent, day_usd, month_usd, soft_day_usd, soft_month_usd)
+    simple: Document = {
+        "name": name,
+        "role": None if admin is None else "admin" if admin else "user",
+        "private": private,
+        "models": model or None,
+        "providers": provider or None,
+        "priorities": priority or None,
+        "expires": _after(expires_in),
+    }
+    fresh = _tags(tag)
+
+    async def tell(client: Client) -> None:
+        now, _ = await client.call("GET", _place(key_id))
+        body = {what: value for what, value in simple.items() if value is not None or what in gone}
+        tags = fresh if "tags" in gone else now["tags"] | fresh
+        changed, _ = await client.call("POST", _place(key_id), {**body, "tags": tags, **said.over(now, gone)})
+        Screen().out.print(listing(changed))
+
+    ask(url, key, home, tell)
 
 
 @app.command()
@@ -109,32 +182,22 @@ def rotate(
     """Give a key a new secret and print it."""
     body = {"grace_s": _seconds(grace)} if grace else {}
 
-    async def ask(client: Client, screen: Screen) -> None:
+    async def turn(client: Client) -> None:
         made, _ = await client.call("POST", f"{_place(key_id)}/rotate", body)
-        screen.line(made["key"])
+        Screen().line(made["key"])
 
-    _run(url, key, home, ask)
+    ask(url, key, home, turn)
 
 
 @app.command()
 def revoke(key_id: KeyId, url: Url = "", key: Key = "", home: HomeFolder = None) -> None:
     """Refuse a key for ever, everywhere within a second."""
 
-    async def ask(client: Client, screen: Screen) -> None:
+    async def end(client: Client) -> None:
         gone, _ = await client.call("DELETE", _place(key_id))
-        screen.line(f"{gone['id']} is revoked")
+        Screen().line(f"{gone['id']} is revoked")
 
-    _run(url, key, home, ask)
-
-
-def _run(url: str, key: str, home: Any, ask: Callable[[Client, Screen], Awaitable[None]]) -> None:
-    base, secret = address(url, key, home, environment.current())
-
-    async def whole() -> None:
-        async with Client(base, secret) as client:
-            await ask(client, Screen())
-
-    asyncio.run(whole())
+    ask(url, key, home, end)
 
 
 def _place(key: str) -> str:
@@ -142,11 +205,19 @@ def _place(key: str) -> str:
     return f"{KEYS}/{quote(key_id, safe='')}"
 
 
-def _tag(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise Unable(f"--tag {text}: expected NAME=VALUE")
-    return name, value
+def _tags(texts: list[str] | None) -> dict[str, str]:
+    tags = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise Unable(f"--tag {text}: expected NAME=VALUE")
+        tags[name] = value
+    return tags
+
+
+def _after(span: str) -> int | None:
+    """The moment that comes after this span; None where there is none."""
+    return int(time.time()) + _seconds(span) if span else None
 
 
 def _seconds(text: str) -> int:

@@ -20,6 +20,7 @@ COMMANDS = {
     "jobs": "cli.jobs:jobs",
     "usage": "cli.usage:usage",
     "keys": "cli.keys:app",
+    "tenants": "cli.tenants:app",
     "route": "cli.route:route",
     "models": "cli.models:app",
     "config": "cli.config:app",

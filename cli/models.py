@@ -8,10 +8,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from cli import environment
-from cli.chat import HomeFolder, Key, Url
-from cli.client import Client, address
-from cli.errors import Interrupted, Refused, Unreachable
+from cli.asking import HomeFolder, Key, Url, ask
+from cli.client import Client
+from cli.errors import Refused, Unreachable
 from cli.screen import Document, Screen
 
 LOOK_S = 0.5
@@ -23,7 +22,7 @@ app = typer.Typer(help="The models that can be asked.", invoke_without_command=T
 def models(context: typer.Context, url: Url = "", key: Key = "", home: HomeFolder = None) -> None:
     """List the models that can be asked."""
     if context.invoked_subcommand is None:
-        asyncio.run(_list(*address(url, key, home, environment.current())))
+        ask(url, key, home, _list)
 
 
 @app.command()
@@ -35,17 +34,16 @@ def pull(
     home: HomeFolder = None,
 ) -> None:
     """Have a provider fetch a model, and follow it to its end. Needs an admin's key."""
-    base, secret = address(url, key, home, environment.current())
-    try:
-        asyncio.run(_pull(base, secret, provider, model))
-    except KeyboardInterrupt as error:
-        raise Interrupted(f"no longer watched; {provider} goes on") from error
+
+    async def watch(client: Client) -> None:
+        await _pull(client, provider, model)
+
+    ask(url, key, home, watch, stopped=f"no longer watched; {provider} goes on")
 
 
-async def _list(url: str, key: str) -> None:
+async def _list(client: Client) -> None:
     screen = Screen()
-    async with Client(url, key) as client:
-        answer, _ = await client.call("GET", "/v1/models")
+    answer, _ = await client.call("GET", "/v1/models")
     if not answer["data"]:
         screen.line("no models")
         return
@@ -56,17 +54,16 @@ async def _list(url: str, key: str) -> None:
     screen.out.print(table)
 
 
-async def _pull(url: str, key: str, provider: str, model: str) -> None:
+async def _pull(client: Client, provider: str, model: str) -> None:
     screen, said = Screen(), ""
-    async with Client(url, key) as client:
-        found, _ = await client.call("POST", "/v1/models/pull", {"provider": provider, "model": model})
-        with screen.out.status("queued") as status:
-            while found["state"] in ("queued", "running"):
-                status.update(_far(found))
-                if not screen.out.is_terminal and said != (said := _step(found)):
-                    screen.line(said)
-                await asyncio.sleep(LOOK_S)
-                found = await _look(client, found["id"])
+    found, _ = await client.call("POST", "/v1/models/pull", {"provider": provider, "model": model})
+    with screen.out.status("queued") as status:
+        while found["state"] in ("queued", "running"):
+            status.update(_far(found))
+            if not screen.out.is_terminal and said != (said := _step(found)):
+                screen.line(said)
+            await asyncio.sleep(LOOK_S)
+            found = await _look(client, found["id"])
     if error := found["error"]:
         raise Refused(f"{error['message']} ({error['code']})")
     screen.line(f"{provider} has {model}")

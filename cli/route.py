@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from cli import environment
-from cli.chat import HomeFolder, Key, Url
-from cli.client import Client, address
-from cli.screen import Screen
+from cli.asking import HomeFolder, Key, Url, ask
+from cli.client import Client
+from cli.screen import Document, Screen
 
 
 def route(
@@ -25,15 +23,18 @@ def route(
     home: HomeFolder = None,
 ) -> None:
     """Say where a prompt would go and why, without sending it to a model."""
-    base, secret = address(url, key, home, environment.current())
-    body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": prompt}]}
+    body: Document = {"model": model, "messages": [{"role": "user", "content": prompt}]}
     told = {"private": private, "max_cost": max_cost, "max_completion_tokens": max_tokens}
-    asyncio.run(_run(base, secret, body | {name: value for name, value in told.items() if value}))
+    body |= {name: value for name, value in told.items() if value}
 
-
-async def _run(url: str, key: str, body: dict[str, Any]) -> None:
-    async with Client(url, key) as client:
+    async def explain(client: Client) -> None:
         answer, _ = await client.call("POST", "/v1/route", body)
+        _show(answer)
+
+    ask(url, key, home, explain)
+
+
+def _show(answer: Document) -> None:
     screen = Screen()
     screen.line(f"{answer['model']} goes to {' → '.join(answer['targets']) or 'nobody'} ({answer['line']})")
     table = Table("", "target", "as", "price", "time", "why", box=None, pad_edge=False)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 from urllib.parse import urlencode
 
 import typer
 from rich.table import Table
 
-from cli import environment
-from cli.chat import HomeFolder, Key, Url
-from cli.client import Client, address
+from cli.asking import HomeFolder, Key, Url, ask
+from cli.client import Client
 from cli.screen import Document, Screen
 
 _SUMS = ("requests", "prompt_tokens", "completion_tokens", "cost_usd", "unknown_attempts")
@@ -30,16 +28,19 @@ def usage(
     home: HomeFolder = None,
 ) -> None:
     """Show what was used; an admin sees every tenant."""
-    base, secret = address(url, key, home, environment.current())
     filters = dict(each.partition("=")[::2] for each in only or ())
     query = {"group_by": by, "from": since, "to": until, **filters}
-    asyncio.run(_run(base, secret, {name: value for name, value in query.items() if value}))
+
+    async def report(client: Client) -> None:
+        found, _ = await client.call(
+            "GET", f"/v1/usage?{urlencode({name: query[name] for name in query if query[name]})}"
+        )
+        _show(found, [name.strip() for name in by.split(",")])
+
+    ask(url, key, home, report)
 
 
-async def _run(url: str, key: str, query: dict[str, str]) -> None:
-    async with Client(url, key) as client:
-        report, _ = await client.call("GET", f"/v1/usage?{urlencode(query)}")
-    groups = [name.strip() for name in query["group_by"].split(",")]
+def _show(report: Document, groups: list[str]) -> None:
     table = Table(*groups, *(name.replace("_", " ") for name in _SUMS), box=None, pad_edge=False)
     rows: list[Document] = [*report["data"], {groups[0]: "total", **report["total"]}]
     for row in rows:

@@ -53,6 +53,11 @@ class LimitSettings(Frozen):
     # What becomes of a request where a counter in Redis cannot be read, of a limit or a budget: `allow` leaves it out.
     unreadable: Literal["refuse", "allow"] = "refuse"
 
+    @property
+    def of_targets(self) -> bool:
+        """Whether a model or a provider has one, and not only who asks."""
+        return bool(self.models or self.providers)
+
 
 class Alerts(Frozen):
     """Where and when somebody is told that a budget is being spent."""
@@ -100,6 +105,9 @@ class LedgerSettings(Frozen):
     """`ledger` in the configuration."""
 
     export: Export = Export()
+    # What an attempt costs that was sent and of which nothing came back, not even a refusal: what was reserved for it,
+    # or nothing. Where its worker was killed it is always what was reserved.
+    unanswered: Literal["reserved", "nothing"] = "reserved"
     keep_usage_days: int = Field(400, ge=1, le=4_000)  # what was used each day can be asked for so long
 
 

@@ -22,14 +22,16 @@
     │   └── WorkerLost          502
     └── ProviderError           502
         ├── ProviderUnavailable 502  refused, reset, 5xx: nothing was done
-        ├── ProviderTimeout     504
+        ├── ProviderTimeout     504  sent, and not answered in time
+        │   └── ProviderUnreached 504  no connection in time: nothing was sent
         ├── ProviderLimited     429
         ├── ProviderKeyRefused  502
         ├── ProviderBrokeOff    502  the answer ended before its end
         ├── ProviderRejected    400  the provider says that the request is wrong
         └── ModelNotFound       404  the provider does not have this model
 
-`again` says whether another try may help, and where. Whoever catches one of these asks the class, never the text.
+`again` says whether another try may help, and where; `unanswered`, whether the request may have been done and billed
+although nobody knows. Whoever catches one of these asks the class, never the text.
 """
 
 from __future__ import annotations
@@ -54,6 +56,7 @@ class GatewayError(Exception):
     type: ClassVar[str] = "server_error"
     code: str = "internal_error"
     again: ClassVar[Again] = Again.NEVER
+    unanswered: ClassVar[bool] = False
 
     def __init__(
         self, message: str, *, param: str | None = None, code: str | None = None, retry_after_s: float | None = None
@@ -184,6 +187,11 @@ class ProviderTimeout(ProviderError):
     status = 504
     code = "provider_timeout"
     again = Again.ELSEWHERE
+    unanswered = True
+
+
+class ProviderUnreached(ProviderTimeout):
+    unanswered = False
 
 
 class ProviderLimited(ProviderError):
@@ -201,6 +209,7 @@ class ProviderKeyRefused(ProviderError):
 class ProviderBrokeOff(ProviderError):
     code = "provider_broke_off"
     again = Again.ELSEWHERE
+    unanswered = True
 
 
 class ProviderRejected(ProviderError):

@@ -79,6 +79,8 @@ class Spec:
     main: int = 0  # how many of the targets are the route itself; 0: all. The others are reached by chains only
     chains: Mapping[Cause, Sequence[int]] = field(default_factory=dict)  # by a failure's cause: where to go next
     tried: tuple[int, ...] = ()  # the targets that have failed it
+    tokens: int = 0  # that it may take at most, where a target has a limit of them
+    moved: bool = False  # the first target's holds were let go: whoever asks another takes that one's
 
     @property
     def target(self) -> Target:
@@ -90,14 +92,14 @@ class Spec:
             self.endpoint, self.model, targets, self.at, self.stream, self.include_usage, self.created_unix_s,
             self.masked, self.noted,
         ]  # fmt: skip
-        if self.chains or self.tried:
-            told += (self.main, self.chains, self.tried)
+        if self.chains or self.tried or self.tokens or self.moved:
+            told += (self.main, self.chains, self.tried, self.tokens, self.moved)
         return orjson.dumps(told)
 
     @classmethod
     def load(cls, data: bytes) -> Spec:
         endpoint, model, targets, at, stream, include_usage, created, masked, noted, *more = orjson.loads(data)
-        main, chains, tried = more or (0, {}, ())
+        main, chains, tried, tokens, moved = (*tuple(more), *_UNSAID[len(more) :])
         return cls(
             endpoint=endpoint,
             model=model,
@@ -111,7 +113,12 @@ class Spec:
             main=main,
             chains=chains,
             tried=tuple(tried),
+            tokens=tokens,
+            moved=moved,
         )
+
+
+_UNSAID: tuple[Any, ...] = (0, {}, (), 0, False)  # main, chains, tried, tokens, moved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +170,7 @@ class Claim:
     stop: str  # why it should stop, if it should
     private: bool
     key: str = ""  # the id of the key that asked
+    reserved_usd: str = ""  # what one attempt may cost at most
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,7 @@ class ModelConfig(Frozen):
     output_usd_per_mtok: _Usd | None = None
     cached_usd_per_mtok: _Usd | None = None  # read from the provider's cache
     written_usd_per_mtok: _Usd | None = None  # written to it
+    written_1h_usd_per_mtok: _Usd | None = None  # written to it for an hour; else it costs what any other write does
     # Beside config's own price or the list's; audio without a price of its own costs what text does.
     audio_input_usd_per_mtok: _Usd | None = None
     audio_output_usd_per_mtok: _Usd | None = None
@@ -162,8 +163,8 @@ class ModelConfig(Frozen):
     def _a_price_is_whole(self) -> ModelConfig:
         if (self.input_usd_per_mtok is None) != (self.output_usd_per_mtok is None):
             raise ValueError("input_usd_per_mtok and output_usd_per_mtok are given together, or neither is")
-        cache = (self.cached_usd_per_mtok, self.written_usd_per_mtok)
-        if self.input_usd_per_mtok is None and cache != (None, None):
+        cache = (self.cached_usd_per_mtok, self.written_usd_per_mtok, self.written_1h_usd_per_mtok)
+        if self.input_usd_per_mtok is None and cache != (None, None, None):
             raise ValueError("the cache's prices need input_usd_per_mtok and output_usd_per_mtok beside them")
         return self
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
@@ -22,7 +22,7 @@ from redis.sentinel import Sentinel
 
 from mesh import errors, lanes, wire
 from mesh.errors import GatewayError
-from mesh.job import Claim, Spec, State, Status, Step, Submission
+from mesh.job import Claim, Hold, Spec, State, Status, Step, Submission
 from mesh.pull import Progress, Pull, PullState, pull_id
 from mesh.settings import CircuitLimits
 from mesh.wire import Arg
@@ -171,19 +171,22 @@ def _submitted(reply: Any) -> Submitted:
     raise ValueError(f"submit answered {outcome!r}")
 
 
+def _told(holds: Iterable[Hold]) -> Iterator[Arg]:
+    for hold in holds:
+        yield from (hold.kind, hold.name, hold.amount, hold.ceiling, hold.unit, hold.life_ms)
+
+
 def submit(job: Submission, *, lane_limit: int, idempotency_ms: int, index_ms: int) -> Call[Submitted]:
     """Accept a job.
 
     index_ms: how long the tenant's list of jobs remembers it.
     """
-    holds: list[Arg] = []
-    for hold in job.holds:
-        holds += (hold.kind, hold.name, hold.amount, hold.ceiling, hold.unit, hold.life_ms)
     target = job.spec.target
     args: list[Arg] = [
         job.id, job.lane.name, job.tenant, job.idempotency_key, job.fingerprint, idempotency_ms, job.timeout_ms,
-        lane_limit, index_ms, int(job.large), len(job.holds), *holds, "key", job.key, "endpoint", job.spec.endpoint,
-        "provider", target.provider, "model", target.model, "spec", job.spec.dump(), "retention", job.retention_ms,
+        lane_limit, index_ms, int(job.large), len(job.holds), *_told(job.holds), "key", job.key,
+        "endpoint", job.spec.endpoint, "provider", target.provider, "model", target.model, "spec", job.spec.dump(),
+        "retention", job.retention_ms,
         "doors", job.door, "request", job.request,
     ]  # fmt: skip
     if job.private:
@@ -261,6 +264,7 @@ def _claim_row(row: Sequence[Any]) -> Claim:
         stop=_text(row[11]),
         private=row[12] == b"1",
         key=_text(row[13]),
+        reserved_usd=_text(row[14]),
     )
 
 
@@ -370,18 +374,46 @@ def release(
     refund: bool = False,
     parked: bool = False,
     attempt: bytes = b"",
+    let_go: Sequence[str] = (),
+    undo: bool = False,
+    take: Sequence[Hold] = (),
 ) -> Call[str]:
     """Give a job back, to the lane of the target that `spec` points at, in the class it was in.
 
-    refund: nothing was sent, so the attempt does not count. The reply is "ok", "already", "lost", or why the job should
-    stop.
+    refund: the attempt does not count. let_go, take: names of the holds that end with the target which it leaves, and
+    those that come with the next; undo: they end as if they had never been taken. The reply is "ok", "already", "lost",
+    or why the job should stop.
     """
     lane = lanes.Lane(spec.target.provider, lanes.named(claim.lane).priority)
     args: tuple[Arg, ...] = (
         claim.id, claim.fence, State.PARKED.value if parked else State.QUEUED.value, delay_ms, int(refund), lane.name,
         spec.target.provider, spec.target.model, spec.dump() if spec != claim.spec else b"", attempt, why,
+        int(undo), len(let_go), *let_go, *_told(take),
     )  # fmt: skip
     return _call("release", args, _text)
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What became of holds that a running job wanted.
+
+    outcome: ok | lost | held, broken (by the hold named `other`, as in `Submitted`; `taken` of it)
+    """
+
+    outcome: Literal["ok", "lost", "held", "broken"]
+    other: str = ""
+    taken: int = 0
+    wait_ms: int = 0
+
+
+def hold(claim: Claim, holds: Sequence[Hold]) -> Call[Holding]:
+    """Take holds for a job that runs, all or none."""
+
+    def read(reply: Any) -> Holding:
+        outcome, *more = reply
+        return Holding(_text(outcome), *(_text(each) if isinstance(each, bytes) else each for each in more))  # type: ignore[arg-type]  # as the script says it
+
+    return _call("hold", (claim.id, claim.fence, *_told(holds)), read)
 
 
 def cancel(job_id: str, tenant: str, why: str = "cancelled") -> Call[str | None]:
@@ -702,30 +734,36 @@ class Outcomes:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What all workers have met, by provider or provider/model, and how long a newcomer waits in each lane."""
+    """What all workers have met, by provider or provider/model, how long a newcomer waits in each lane, and how much is
+    taken of each counter."""
 
     now_ms: int
     waits_ms: dict[str, float]
     records: dict[str, dict[str, Any]]
+    taken: Mapping[str, int] = field(default_factory=dict)
 
 
-def health(policy: CircuitLimits, lanes_: Sequence[str], met: Mapping[str, Outcomes]) -> Call[Known]:
+def health(
+    policy: CircuitLimits, lanes_: Sequence[str], met: Mapping[str, Outcomes], counters: Sequence[Hold] = ()
+) -> Call[Known]:
     """Tell what was met, and hear what is known; with nothing met it only asks."""
     failures = policy.failures if policy.enabled else 0
     spans = [round(1000 * span_s) for span_s in (policy.window_s, policy.open_s, policy.max_open_s)]
-    args: list[Arg] = [failures, str(policy.ratio), policy.least, *spans, len(lanes_), *lanes_]
+    args: list[Arg] = [failures, str(policy.ratio), policy.least, *spans, len(lanes_), *lanes_, len(counters)]
+    for counter in counters:
+        args += (counter.kind, counter.name, counter.life_ms)
     for name, seen in met.items():
         told = (seen.first_ms, seen.tokens_per_s, seen.requests_left, seen.tokens_left, seen.whole_ms)
         args += (name, seen.oks, seen.ills, seen.trailing, *("" if fact is None else str(fact) for fact in told))
         args.append(seen.alone_ms)
 
     def read(reply: Any) -> Known:
-        now_ms, *loads, pairs = reply
+        now_ms, *loads, taken, pairs = reply
         waits = {}
         for lane, (waiting, pace) in zip(lanes_, loads, strict=True):
             waits[lane] = (waiting + 1) * (_gap_ms(pace) or 0.0) if waiting else 0.0
         records = {_text(name): orjson.loads(held) for name, held in zip(pairs[::2], pairs[1::2], strict=True)}
-        return Known(now_ms, waits, records)
+        return Known(now_ms, waits, records, dict(zip((each.name for each in counters), taken, strict=True)))
 
     return _call("health", args, read)
 

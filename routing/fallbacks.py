@@ -52,4 +52,9 @@ def following(spec: Spec, error: GatewayError) -> Iterator[int]:
 
 def moved(spec: Spec, place: int) -> Spec:
     """The same job at another place of its route, after the present one has failed it."""
-    return dataclasses.replace(spec, at=place, tried=(*spec.tried, spec.at))
+    return dataclasses.replace(aside(spec, place), tried=(*spec.tried, spec.at))
+
+
+def aside(spec: Spec, place: int) -> Spec:
+    """The same job at another place of its route, though the present one has not failed it."""
+    return dataclasses.replace(spec, at=place, moved=True)

@@ -14,6 +14,7 @@ from typing import Any
 from mesh import errors
 from mesh.errors import GatewayError
 from mesh.job import Target
+from routing.limits import limits_at
 from routing.rules.rule import Choice
 from routing.sight import Sight
 
@@ -175,6 +176,14 @@ def _room(choice: Choice, sight: Sight) -> Why | None:
     return Reason.NO_HEADROOM, "its own rate limit is used up"
 
 
+def _within_limits(choice: Choice, sight: Sight) -> Why | None:
+    for limit in limits_at(sight.config.limits, choice.target):
+        taken, more = sight.outlook.taken.get(limit.one.name, 0), limit.hold(sight.wish.most.tokens).amount
+        if taken + more > limit.ceiling:
+            return Reason.NO_HEADROOM, f"{taken} of {limit.ceiling} are taken ({limit.name})"
+    return None
+
+
 FILTERS: tuple[Filter, ...] = (
     Filter(lambda sight: sight.wish.private, _private, _no_private),
     Filter(
@@ -203,6 +212,7 @@ FILTERS: tuple[Filter, ...] = (
     Filter(lambda sight: sight.wish.needs.prompt_tokens or sight.wish.most.answer_tokens, _fits),
     Filter(lambda sight: not sight.outlook.calm, _well),
     Filter(lambda sight: not sight.outlook.calm, _room),
+    Filter(lambda sight: sight.config.limits.of_targets, _within_limits),
 )
 _HARD = tuple(each for each in FILTERS if each.refuse is not None)
 

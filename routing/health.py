@@ -78,6 +78,7 @@ class Outlook:
         self._clock = clock
         self._known: dict[str | Target, Health] = {}
         self.waits_ms: dict[str, float] = {}  # by lane: how long a newcomer will wait
+        self.taken: dict[str, int] = {}  # by the hold's name: of the limits that config gives a model or a provider
         self.calm = True  # nobody is ill, and nobody has said what room is left
 
     def update(self, known: Known) -> None:
@@ -92,6 +93,7 @@ class Outlook:
             fresh[_key(name)] = self._health(record, moment_s, before)
         self._known = fresh
         self.waits_ms.update(known.waits_ms)
+        self.taken = dict(known.taken)
         self.calm = not any(
             each.open_until_s or each.alone_until_s > now_s or each.whole_at_s > now_s for each in fresh.values()
         )

@@ -54,6 +54,10 @@ class Limit:
     def name(self) -> str:
         return f"{self.scope}.{self.what}"
 
+    @property
+    def of_target(self) -> bool:
+        return self.scope in ("model", "provider")
+
     def hold(self, tokens: int) -> Hold:
         if self.what != "tokens_per_minute":
             return self.one
@@ -82,6 +86,13 @@ def limits_of(config: LimitSettings, account: Account) -> Iterator[Limit]:
     """Every limit that a key or a tenant has."""
     default = config.each_key if account.scope == "key" else config.each_tenant
     yield from _each(account.scope, account.name, account.limits, default)
+
+
+def counters(config: LimitSettings) -> list[Hold]:
+    """What every model's and provider's limit is counted by."""
+    owned: list[tuple[Scope, str, Limits]] = [("model", name, own) for name, own in config.models.items()]
+    owned += [("provider", name, own) for name, own in config.providers.items()]
+    return [limit.one for scope, name, own in owned for limit in _each(scope, name, own)]
 
 
 def limits_at(config: LimitSettings, target: Target) -> Iterator[Limit]:

@@ -27,14 +27,15 @@ DEFAULT_ANSWER_TOKENS = 4096
 class Tokens:
     """What is paid for.
 
-    cached, written (to the provider's cache), audio: parts of `prompt` that do not overlap. spoken: the audio in
-    `answer`. Reasoning is a part of `answer` like any other.
+    cached, written (to the provider's cache), audio: parts of `prompt` that do not overlap. kept: what of `written` is
+    to stay there for an hour. spoken: the audio in `answer`. Reasoning is a part of `answer` like any other.
     """
 
     prompt: int
     answer: int
     cached: int = 0
     written: int = 0
+    kept: int = 0
     audio: int = 0
     spoken: int = 0
 
@@ -47,6 +48,7 @@ class Plain:
     output: Decimal
     cached: Decimal
     written: Decimal
+    kept: Decimal
     audio: Decimal
     spoken: Decimal
 
@@ -55,7 +57,8 @@ class Plain:
         return (
             fresh * self.input
             + tokens.cached * self.cached
-            + tokens.written * self.written
+            + (tokens.written - tokens.kept) * self.written
+            + tokens.kept * self.kept
             + tokens.audio * self.audio
             + (tokens.answer - tokens.spoken) * self.output
             + tokens.spoken * self.spoken
@@ -71,12 +74,17 @@ class Most:
 
     prompt_chars: int
     answer_tokens: int = 0  # of one answer; 0: not said
-    answers: int = 1
+    answers: int = 1  # 0: embeddings
 
     @property
     def prompt_tokens(self) -> int:
         """A token for every two characters."""
         return self.prompt_chars // 2 + 1
+
+    @property
+    def tokens(self) -> int:
+        """Prompt and answers together, where one that is not said is as long as is reckoned with."""
+        return self.prompt_tokens + (self.answer_tokens or DEFAULT_ANSWER_TOKENS) * self.answers
 
 
 NOT_SAID = Most(0)
@@ -141,6 +149,7 @@ class PriceList:
                 output=output,
                 cached=_or(told.cached_usd_per_mtok, fresh),
                 written=_or(told.written_usd_per_mtok, fresh),
+                kept=_or(told.written_1h_usd_per_mtok, _or(told.written_usd_per_mtok, fresh)),
                 audio=_or(told.audio_input_usd_per_mtok, fresh),
                 spoken=_or(told.audio_output_usd_per_mtok, output),
             )
@@ -152,7 +161,7 @@ def _or(price: Decimal | None, otherwise: Decimal) -> Decimal:
     return otherwise if price is None else price
 
 
-_NOTHING = Plain(Decimal(0), Decimal(0), Decimal(0), Decimal(0), Decimal(0), Decimal(0))
+_NOTHING = Plain(*[Decimal(0)] * 7)
 _UNSAID = ModelConfig()
 
 
@@ -172,11 +181,11 @@ def _as_listed(target: Target, calculation: PriceCalculation, told: ModelConfig)
     """
     found = calculation.model_price
     input_, output = found.input_mtok, found.output_mtok or _FREE  # embeddings have no output
-    cached, written = found.cache_read_mtok, found.cache_write_mtok
+    cached, written, kept = found.cache_read_mtok, found.cache_write_mtok, found.cache_write_1h_mtok
     audio, spoken = found.input_audio_mtok, found.output_audio_mtok
     if not isinstance(input_, Decimal) or not isinstance(output, Decimal):
         return functools.partial(_by_the_library, target)  # tiered by length, or not per token at all
-    if not all(isinstance(price, Decimal | None) for price in (cached, written, audio, spoken)):
+    if not all(isinstance(price, Decimal | None) for price in (cached, written, kept, audio, spoken)):
         return functools.partial(_by_the_library, target)
     if found.output_reasoning_mtok is not None:
         return functools.partial(_by_the_library, target)
@@ -185,6 +194,7 @@ def _as_listed(target: Target, calculation: PriceCalculation, told: ModelConfig)
         output=output,
         cached=_or(_flat(cached), input_),
         written=_or(_flat(written), input_),
+        kept=_or(_flat(kept), _or(_flat(written), input_)),
         audio=_or(told.audio_input_usd_per_mtok, _or(_flat(audio), input_)),
         spoken=_or(told.audio_output_usd_per_mtok, _or(_flat(spoken), output)),
     ).usd
@@ -203,6 +213,7 @@ def _by_the_library(target: Target, tokens: Tokens) -> Decimal:
         output_tokens=tokens.answer,
         cache_read_tokens=tokens.cached,
         cache_write_tokens=tokens.written,
+        cache_write_1h_tokens=tokens.kept,
         input_audio_tokens=tokens.audio,
         output_audio_tokens=tokens.spoken,
     )
@@ -215,8 +226,10 @@ def _tokens(usage: Mapping[str, Any]) -> Tokens:
     # Some servers report more cached tokens than there were: the parts are never more than the whole.
     cached = min(int(details.get("cached_tokens") or 0), prompt)
     written = min(int(details.get("cache_write_tokens") or 0), prompt - cached)
+    kept = min(int(details.get("cache_write_1h_tokens") or 0), written)
     audio = min(int(details.get("audio_tokens") or 0), prompt - cached - written)
-    return Tokens(prompt, answer, cached, written, audio, min(int(said.get("audio_tokens") or 0), answer))
+    spoken = min(int(said.get("audio_tokens") or 0), answer)
+    return Tokens(prompt, answer, cached, written, kept, audio, spoken)
 
 
 def plain(usd: Decimal) -> str:

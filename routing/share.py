@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from mesh.errors import Limited
-from mesh.job import Hold, Target
+from mesh.job import UNBOUNDED, Hold, Target
+from mesh.lanes import Lane
 from mesh.settings import Config
 from routing import budgets, limits
 from routing.budgets import Purse, nano
@@ -51,6 +52,10 @@ class Share:
     tokens: int
     reserved_usd: Decimal | None
 
+    def of_target(self, hold: str) -> bool:
+        """Whether another target may have what this hold could not take."""
+        return any(limit.of_target and limit.one.name == hold for limit in self.limits)
+
     def waits(self, hold: str) -> bool:
         """Whether what this hold counts is free again in a while: a budget is not."""
         return all(purse.counter != hold for purse in self.purses)
@@ -76,11 +81,32 @@ class Share:
             holds=tuple(each for each in self.holds if each.name != hold),
         )
 
+    def taken_of_targets(self, taken: Sequence[int]) -> dict[str, int]:
+        """What is taken now of the windows of the model and its provider, by the name of the hold.
+
+        taken: of each window, in the order of the holds.
+        """
+        windows = [limit for limit in self.limits if limit.what != "concurrent"]
+        return {limit.one.name: used for limit, used in zip(windows, taken, strict=bool(taken)) if limit.of_target}
+
     def headers(self, taken: Sequence[int]) -> dict[str, str]:
         """
         taken: of each window, in the order of the holds.
         """
         return limits.headers(self.limits, taken) if taken else {}
+
+
+def lane_hold(lane: Lane, tenant: str, most: int = UNBOUNDED) -> Hold:
+    """A tenant's place in a lane.
+
+    most: that it may have there.
+    """
+    return Hold(f"lane:{lane.name}:{tenant}", 1, most)
+
+
+def bound_to(config: Config, lane: Lane, tenant: str, target: Target) -> list[str]:
+    """The names of the holds that end when a job leaves this target's lane for another."""
+    return [lane_hold(lane, tenant).name, *(limit.one.name for limit in limits.limits_at(config.limits, target))]
 
 
 def share(config: Config, allowance: Allowance, target: Target, tokens: int, reserved_usd: Decimal | None) -> Share:

@@ -17,6 +17,7 @@ from mesh.settings import Config, Environment
 from mesh.wire import Refused
 from routing.choose import Router
 from routing.health import TELL_S, Outlook
+from routing.limits import counters
 from web import reloading, spending
 from web.auth import Gatekeeper
 from web.guardian import Guardian
@@ -101,11 +102,12 @@ class Door:
         gevent.spawn(reloading.watch, self.settings)
 
     def _look_out(self) -> None:
-        """Hear once a second what the workers have met."""
+        """Hear once a second what the workers have met, and how much of each target's limits is taken."""
         while True:
+            config = self.config
             lanes_ = [lane.name for provider in self.live for lane in lanes.of_provider(provider)]
             try:
-                self.outlook.update(self.pipe.do(store.health(self.config.circuit, lanes_, {})))
+                self.outlook.update(self.pipe.do(store.health(config.circuit, lanes_, {}, counters(config.limits))))
             except (errors.StoreUnavailable, Refused) as error:
                 log.warning("health_unknown", why=str(error))
             gevent.sleep(TELL_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -50,7 +51,7 @@ def view(status: Status, seal: JobSeal, masked: Masked, *, whole: bool) -> dict[
         "deadline": status.deadline_ms // 1000,
         "position": status.position,
         "eta_ms": status.eta_ms,
-        "attempts": status.attempts,
+        "attempts": [_told(attempt) for attempt in status.attempts],
         "usage": status.usage,
         "cost_usd": status.cost_usd,
         "guard": status.spec.noted or None,
@@ -70,6 +71,11 @@ def view(status: Status, seal: JobSeal, masked: Masked, *, whole: bool) -> dict[
         result = result_of(status, seal) if status.state.ended else b""
         shown["result"] = orjson.loads(masked.whole(result) if masked else result) if result else None
     return shown
+
+
+def _told(attempt: Mapping[str, Any]) -> dict[str, Any]:
+    """An attempt without what only its job's holds are settled by."""
+    return {name: value for name, value in attempt.items() if name != "measured"}
 
 
 def _steps(status: Status) -> list[Step]:

@@ -9,8 +9,8 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from mesh import errors
-from web import answers
-from web.operations import ACCEPTED_JOB, OPERATIONS, JsonSchema, Operation, Parameter
+from web import answers, examples
+from web.operations import OPERATIONS, JsonSchema, Operation, Parameter
 
 REF = "#/components/schemas/{model}"
 TAGS = {
@@ -181,7 +181,7 @@ def _responses(operation: Operation, refs: Mapping[Any, JsonSchema]) -> dict[str
     text = {101: "The socket is open.", 202: "It waits."}.get(operation.status, "The answer.")
     found = {str(operation.status): _response(text, [*names, *figures, *location], content)}
     if operation.accepted:
-        later = {"application/json": {"schema": refs[answers.AcceptedJob], "example": ACCEPTED_JOB}}
+        later = {"application/json": {"schema": refs[answers.AcceptedJob], "example": examples.ACCEPTED_JOB}}
         found["202"] = _response("It goes on as a job, because `Prefer` said so.", [*names, "Location"], later)
     statuses = {
         *operation.errors,

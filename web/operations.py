@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from mesh.job import State
 from routing.ledger import GROUPS
-from web import answers
+from web import answers, examples
 from web.keys import KeySettings, NewKey, TenantSettings
 from web.requests.chat import ChatRequest
 from web.requests.completions import CompletionRequest
@@ -23,7 +23,6 @@ from web.requests.pulls import PullRequest
 from web.requests.route import RouteRequest
 
 JsonSchema = dict[str, Any]
-JOB_ID = "job-7f1c9a52e0b34d6688a1d0c2b3e4f506"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,241 +81,10 @@ PREFER = Parameter(
     "Prefer", "header", "`respond-async`: answer 202 at once. `wait=N`: answer 202 if it is not done in N seconds.",
     example="wait=30",
 )  # fmt: skip
-JOB = Parameter("job_id", "path", "A job of your own.", {"type": "string"}, JOB_ID)
+JOB = Parameter("job_id", "path", "A job of your own.", {"type": "string"}, examples.JOB_ID)
 ASKING = (*_gateway_parameters(), IDEMPOTENCY_KEY)
 OPENAI_ERRORS = (400, 403, 404, 409, 413, 429, 499, 502, 503, 504)
 
-CHAT_EXAMPLE = {
-    "model": "smollm2:135m",
-    "messages": [
-        {"role": "system", "content": "You answer in one short sentence."},
-        {"role": "user", "content": "Why is a queue useful?"},
-    ],
-    "max_completion_tokens": 64,
-}
-CHAT_EXAMPLES = {
-    "A question": CHAT_EXAMPLE,
-    "Streamed, with usage": {**CHAT_EXAMPLE, "stream": True, "stream_options": {"include_usage": True}},
-    "Private, with a limit of cost and a fallback": {
-        **CHAT_EXAMPLE,
-        "private": True,
-        "max_cost": 0.01,
-        "fallbacks": ["ollama/llama3.2:1b"],
-        "timeout_ms": 20_000,
-    },
-    "With a tool": {
-        "model": "smollm2:135m",
-        "messages": [{"role": "user", "content": "What is the weather in Oslo?"}],
-        "tools": [
-            {
-                "type": "function",
-                "function": {
-                    "name": "weather",
-                    "description": "The weather at a place, now.",
-                    "parameters": {
-                        "type": "object",
-                        "properties": {"place": {"type": "string"}},
-                        "required": ["place"],
-                    },
-                },
-            }
-        ],
-    },
-}
-USAGE_EXAMPLE = {"prompt_tokens": 35, "completion_tokens": 10, "total_tokens": 45}
-CHAT_ANSWER = {
-    "id": "chatcmpl-7f1c9a52e0b34d6688a1d0c2b3e4f506",
-    "object": "chat.completion",
-    "created": 1737590400,
-    "model": "smollm2:135m",
-    "provider": "ollama",
-    "choices": [
-        {"index": 0, "message": {"role": "assistant", "content": "It keeps work in order."}, "finish_reason": "stop"}
-    ],
-    "usage": USAGE_EXAMPLE,
-}
-CHUNK_EXAMPLE = {
-    "id": "chatcmpl-7f1c9a52e0b34d6688a1d0c2b3e4f506",
-    "object": "chat.completion.chunk",
-    "created": 1737590400,
-    "model": "smollm2:135m",
-    "provider": "ollama",
-    "choices": [{"index": 0, "delta": {"content": "It keeps"}, "finish_reason": None}],
-}
-COMPLETION_ANSWER = {
-    "id": "cmpl-7f1c9a52e0b34d6688a1d0c2b3e4f506",
-    "object": "text_completion",
-    "created": 1737590400,
-    "model": "smollm2:135m",
-    "provider": "ollama",
-    "choices": [{"index": 0, "text": " there was a queue.", "finish_reason": "stop", "logprobs": None}],
-    "usage": USAGE_EXAMPLE,
-}
-EMBEDDING_ANSWER = {
-    "object": "list",
-    "data": [{"object": "embedding", "index": 0, "embedding": [0.018, -0.042, 0.077]}],
-    "model": "all-minilm-l6-v2",
-    "provider": "ollama",
-    "usage": {"prompt_tokens": 6, "total_tokens": 6},
-}
-MODEL_EXAMPLE = {
-    "id": "smollm2:135m",
-    "object": "model",
-    "created": 1737590400,
-    "owned_by": "ollama",
-    "provider": "ollama",
-    "gateway": {
-        "context_window": 8192,
-        "max_output": None,
-        "input_modalities": ["text"],
-        "output_modalities": ["text"],
-        "tools": False,
-        "json_schema": True,
-        "deprecated": None,
-        "price": {
-            "input_usd_per_mtok": "0",
-            "output_usd_per_mtok": "0",
-            "cached_usd_per_mtok": "0",
-            "written_usd_per_mtok": "0",
-        },
-    },
-}
-PULL_EXAMPLE = {
-    "id": "pull-7f1c9a52e0b34d6688a1d0c2b3e4f506",
-    "object": "model.pull",
-    "provider": "ollama",
-    "model": "llama3.2:1b",
-    "state": "queued",
-    "status": "",
-    "completed_bytes": 0,
-    "total_bytes": None,
-    "error": None,
-    "created": 1737590400,
-    "started": None,
-    "ended": None,
-}
-RUNNING_PULL = {
-    **PULL_EXAMPLE,
-    "state": "running",
-    "status": "pulling 74701a8c35f6",
-    "completed_bytes": 402653184,
-    "total_bytes": 1321082688,
-    "started": 1737590401,
-}
-JOB_EXAMPLE = {
-    "id": JOB_ID,
-    "object": "job",
-    "endpoint": "/v1/chat/completions",
-    "model": "smollm2:135m",
-    "provider": "ollama",
-    "state": "done",
-    "created": 1737590400,
-    "deadline": 1737594000,
-    "position": None,
-    "eta_ms": None,
-    "attempts": [
-        {
-            "attempt": 1,
-            "provider": "ollama",
-            "model": "smollm2:135m",
-            "outcome": "done",
-            "cost_usd": "0",
-            "estimated": False,
-        }
-    ],
-    "timeline": [
-        {"state": "queued", "at_ms": 1737590400000, "detail": "ollama.batch"},
-        {"state": "running", "at_ms": 1737590400003, "detail": None},
-        {"state": "answering", "at_ms": 1737590400120, "detail": None},
-        {"state": "done", "at_ms": 1737590400460, "detail": None},
-    ],
-    "result": CHAT_ANSWER,
-    "error": None,
-    "usage": USAGE_EXAMPLE,
-    "cost_usd": "0",
-}
-LISTED_JOB = {name: value for name, value in JOB_EXAMPLE.items() if name not in ("timeline", "result")}
-CANCELLED_JOB = {
-    **JOB_EXAMPLE,
-    "state": "cancelled",
-    "attempts": [],
-    "timeline": [
-        {"state": "queued", "at_ms": 1737590400000, "detail": "ollama.batch"},
-        {"state": "cancelled", "at_ms": 1737590400900, "detail": "caller"},
-    ],
-    "result": None,
-    "error": {
-        "message": "The job was cancelled.",
-        "type": "invalid_request_error",
-        "param": None,
-        "code": "job_cancelled",
-    },
-    "usage": None,
-    "cost_usd": None,
-}
-_UNHARMED = (
-    "harassment", "harassment/threatening", "hate", "hate/threatening", "illicit", "illicit/violent", "self-harm",
-    "self-harm/instructions", "self-harm/intent", "sexual", "sexual/minors", "violence", "violence/graphic",
-)  # fmt: skip
-MODERATION_ANSWER = {
-    "id": "modr-7f1c9a52e0b34d6688a1d0c2b3e4f506",
-    "model": "gateway-guard",
-    "results": [
-        {
-            "flagged": False,
-            "categories": dict.fromkeys(_UNHARMED, False),
-            "category_scores": dict.fromkeys(_UNHARMED, 0.01),
-            "category_applied_input_types": {name: ["text"] for name in _UNHARMED},
-            "gateway": {"flagged": [], "scores": {"VIOLENCE": 0.01}, "action": "allow", "category": None},
-        }
-    ],
-}
-CHECK_ANSWER = {
-    "object": "guard.check",
-    "stage": "request",
-    "action": "mask",
-    "category": "EMAIL",
-    "private": False,
-    "scores": {},
-    "flagged": ["EMAIL"],
-    "findings": [{"kind": "EMAIL", "start": 9, "end": 25, "score": 1.0, "detector": "emails"}],
-    "masked": "Write to <EMAIL_1>",
-}
-ACCEPTED_JOB = {
-    "id": JOB_ID,
-    "object": "job",
-    "endpoint": "/v1/chat/completions",
-    "model": "smollm2:135m",
-    "provider": "ollama",
-    "state": "queued",
-    "created": 1737590400,
-    "position": 3,
-    "eta_ms": 1200,
-}
-ROUTE_EXAMPLE = {
-    "object": "route",
-    "model": "smollm2:135m",
-    "rule": "ordered",
-    "line": "prefix smollm2",
-    "targets": ["ollama/smollm2:135m"],
-    "candidates": [
-        {
-            "provider": "ollama",
-            "model": "smollm2:135m",
-            "role": "route",
-            "cause": None,
-            "kept": True,
-            "order": 0,
-            "reason": None,
-            "detail": None,
-            "price_usd": "0",
-            "wait_ms": 0,
-            "service_ms": 2280,
-            "eta_ms": 2280,
-        }
-    ],
-    "error": None,
-}
 WEBSOCKET = """Many conversations on one socket. Authenticate with the Authorization header or the subprotocol
 `bearer.<key>`, never in the URL. Every frame is a JSON object in a text message.
 
@@ -338,66 +106,17 @@ Close codes: 1001 the gateway shuts down (resume elsewhere), 1009 a frame is too
 
 KEY = Parameter("key_id", "path", "The key's id: what stands between the first two hyphens.", example="1f0c9a52e0b3")
 TENANT = Parameter("tenant", "path", "A tenant's name.", example="acme")
-NEW_KEY = {
-    "name": "the shop's",
-    "tenant": "acme",
-    "models": ["gpt-4o-mini", "claude-*"],
-    "limits": {"requests_per_minute": 60, "tokens_per_minute": 100_000, "concurrent": 10},
-    "budget": {"day_usd": 5, "soft_month_usd": 80},
-    "tags": {"team": "shop"},
-}
-KEY_EXAMPLE = {
-    "object": "key",
-    "id": "1f0c9a52e0b3",
-    "name": "the shop's",
-    "tenant": "acme",
-    "role": "user",
-    "private": False,
-    "models": ["gpt-4o-mini", "claude-*"],
-    "providers": None,
-    "priorities": None,
-    "limits": {"requests_per_minute": 60, "tokens_per_minute": 100_000, "concurrent": 10},
-    "budget": {"day_usd": "5", "month_usd": None, "soft_day_usd": None, "soft_month_usd": "80"},
-    "tags": {"team": "shop"},
-    "expires": None,
-    "created": 1737590400,
-    "used": None,
-    "revoked": None,
-    "rotated": None,
-    "old_until": None,
-}
-CREATED_KEY = {**KEY_EXAMPLE, "key": "gw-1f0c9a52e0b3-" + "0" * 48}
-TENANT_EXAMPLE = {
-    "object": "tenant",
-    "tenant": "acme",
-    "limits": {"requests_per_minute": 600, "tokens_per_minute": None, "concurrent": None},
-    "budget": {"day_usd": None, "month_usd": "100", "soft_day_usd": None, "soft_month_usd": None},
-}
 
 DATE: JsonSchema = {"type": "string", "format": "date"}
-USED = {
-    "requests": 3,
-    "prompt_tokens": 33,
-    "completion_tokens": 21,
-    "cost_usd": "0.00001755",
-    "unknown_attempts": 0,
-}
-USAGE_REPORT = {
-    "object": "list",
-    "first_day": "2026-11-01",
-    "last_day": "2026-11-26",
-    "data": [{"day": "2026-11-26", "provider": "openai", **USED}],
-    "total": USED,
-}
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
         method="post", path="/v1/chat/completions", name="createChatCompletion", tag="Models at work",
         summary="Answer a conversation",
         description="OpenAI's request, with fields of the gateway's own. It waits for the answer, or streams it.",
-        parameters=(*ASKING, PREFER), request=ChatRequest, examples=CHAT_EXAMPLES,
-        answer=answers.ChatCompletion, answer_example=CHAT_ANSWER,
-        stream=answers.ChatCompletionChunk, stream_example=CHUNK_EXAMPLE,
+        parameters=(*ASKING, PREFER), request=ChatRequest, examples=examples.CHAT_EXAMPLES,
+        answer=answers.ChatCompletion, answer_example=examples.CHAT_ANSWER,
+        stream=answers.ChatCompletionChunk, stream_example=examples.CHUNK_EXAMPLE,
         gateway="figures", accepted=True, errors=OPENAI_ERRORS,
     ),
     Operation(
@@ -405,8 +124,8 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Continue a text",
         parameters=ASKING, request=CompletionRequest,
         examples={"A beginning": {"model": "smollm2:135m", "prompt": "Once upon a time", "max_tokens": 32}},
-        answer=answers.Completion, answer_example=COMPLETION_ANSWER,
-        stream=answers.Completion, stream_example=COMPLETION_ANSWER,
+        answer=answers.Completion, answer_example=examples.COMPLETION_ANSWER,
+        stream=answers.Completion, stream_example=examples.COMPLETION_ANSWER,
         gateway="figures", errors=OPENAI_ERRORS,
     ),
     Operation(
@@ -414,7 +133,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Turn texts into vectors",
         parameters=ASKING, request=EmbeddingRequest,
         examples={"Two texts": {"model": "all-minilm-l6-v2", "input": ["a queue", "a mesh"]}},
-        answer=answers.EmbeddingList, answer_example=EMBEDDING_ANSWER,
+        answer=answers.EmbeddingList, answer_example=examples.EMBEDDING_ANSWER,
         gateway="figures", errors=OPENAI_ERRORS,
     ),
     Operation(
@@ -422,52 +141,53 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Whether texts are harmful, in OpenAI's form",
         description="The guard that judges every request says so, by the caller's own rules; no model is asked.",
         request=ModerationRequest, examples={"A text": {"input": "How do I bake bread?"}},
-        answer=answers.ModerationAnswer, answer_example=MODERATION_ANSWER, errors=(400, 413, 503),
+        answer=answers.ModerationAnswer, answer_example=examples.MODERATION_ANSWER, errors=(400, 413, 503),
     ),
     Operation(
         method="post", path="/v1/guard/check", name="checkText", tag="Guarding",
         summary="What the guard would do with a text",
         description="A dry run: what is found and where, what follows, and the text as it would be masked.",
         request=CheckRequest, examples={"A text": {"text": "Write to jane@example.com"}},
-        answer=answers.GuardCheck, answer_example=CHECK_ANSWER, errors=(400, 413, 503),
+        answer=answers.GuardCheck, answer_example=examples.CHECK_ANSWER, errors=(400, 413, 503),
     ),
     Operation(
         method="get", path="/v1/models", name="listModels", tag="Models",
         summary="The models that can be asked",
-        answer=answers.ModelList, answer_example={"object": "list", "data": [MODEL_EXAMPLE]},
+        answer=answers.ModelList, answer_example={"object": "list", "data": [examples.MODEL_EXAMPLE]},
     ),
     Operation(
         method="get", path="/v1/models/{model}", name="retrieveModel", tag="Models",
         summary="One model",
         parameters=(Parameter("model", "path", "Its id; slashes are allowed.", {"type": "string"}, "smollm2:135m"),),
-        answer=answers.Model, answer_example=MODEL_EXAMPLE, errors=(404,),
+        answer=answers.Model, answer_example=examples.MODEL_EXAMPLE, errors=(404,),
     ),
     Operation(
         method="post", path="/v1/route", name="explainRoute", tag="Models",
         summary="Where a request would go, and why",
         description="Nothing is sent. Every candidate is told: kept or dropped and why, its price and its time.",
         parameters=_gateway_parameters(), request=RouteRequest,
-        examples={"A question": {"endpoint": "/v1/chat/completions", **CHAT_EXAMPLE}},
-        answer=answers.Route, answer_example=ROUTE_EXAMPLE, errors=(400, 404, 413),
+        examples={"A question": {"endpoint": "/v1/chat/completions", **examples.CHAT_EXAMPLE}},
+        answer=answers.Route, answer_example=examples.ROUTE_EXAMPLE, errors=(400, 404, 413),
     ),
     Operation(
         method="post", path="/v1/models/pull", name="pullModel", tag="Models", role="admin",
         summary="Have a provider fetch a model",
         description="A model that is being fetched already is not asked for again: the answer is what is known of it.",
         request=PullRequest, examples={"A small model": {"provider": "ollama", "model": "llama3.2:1b"}},
-        status=202, answer=answers.ModelPull, answer_example=PULL_EXAMPLE, errors=(400, 413, 429, 503),
+        status=202, answer=answers.ModelPull, answer_example=examples.PULL_EXAMPLE, errors=(400, 413, 429, 503),
     ),
     Operation(
         method="get", path="/v1/models/pulls", name="listPulls", tag="Models", role="admin",
         summary="The models that providers fetch, or have fetched lately",
-        answer=answers.ModelPullList, answer_example={"object": "list", "data": [RUNNING_PULL]}, errors=(503,),
+        answer=answers.ModelPullList, answer_example={"object": "list", "data": [examples.RUNNING_PULL]},
+        errors=(503,),
     ),
     Operation(
         method="post", path="/v1/jobs", name="createJob", tag="Jobs",
         summary="Submit a request and come back for its answer",
         parameters=ASKING, request=JobRequest,
-        examples={"A question": {"endpoint": "/v1/chat/completions", "body": CHAT_EXAMPLE}},
-        status=202, answer=answers.AcceptedJob, answer_example=ACCEPTED_JOB, gateway="job",
+        examples={"A question": {"endpoint": "/v1/chat/completions", "body": examples.CHAT_EXAMPLE}},
+        status=202, answer=answers.AcceptedJob, answer_example=examples.ACCEPTED_JOB, gateway="job",
         errors=(400, 404, 409, 413, 429, 503),
     ),
     Operation(
@@ -481,21 +201,22 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         answer=answers.JobList,
         answer_example={
-            "object": "list", "data": [LISTED_JOB], "has_more": False, "first_id": JOB_ID, "last_id": JOB_ID,
+            "object": "list", "data": [examples.LISTED_JOB], "has_more": False,
+            "first_id": examples.JOB_ID, "last_id": examples.JOB_ID,
         },
         errors=(400, 503),
     ),
     Operation(
         method="get", path="/v1/jobs/{job_id}", name="retrieveJob", tag="Jobs",
         summary="A job: its state, place in the queue, timeline and answer",
-        parameters=(JOB,), answer=answers.Job, answer_example=JOB_EXAMPLE, gateway="job", errors=(404, 503),
+        parameters=(JOB,), answer=answers.Job, answer_example=examples.JOB_EXAMPLE, gateway="job", errors=(404, 503),
     ),
     Operation(
         method="delete", path="/v1/jobs/{job_id}", name="cancelJob", tag="Jobs",
         summary="Cancel a job",
         description="A waiting job is closed at once; a running one as soon as its worker hears of it. "
                     "A job that has ended stays as it is.",
-        parameters=(JOB,), answer=answers.Job, answer_example=CANCELLED_JOB,
+        parameters=(JOB,), answer=answers.Job, answer_example=examples.CANCELLED_JOB,
         gateway="job", errors=(404, 503),
     ),
     Operation(
@@ -507,9 +228,11 @@ OPERATIONS: tuple[Operation, ...] = (
             JOB,
             Parameter("starting_after", "query", "The number of the last event that was seen.",
                       {"type": "integer", "minimum": 0}),
-            Parameter("Last-Event-ID", "header", "The `id` of the last event that was seen.", example=f"{JOB_ID}:12"),
+            Parameter("Last-Event-ID", "header", "The `id` of the last event that was seen.",
+                      example=f"{examples.JOB_ID}:12"),
         ),
-        stream=answers.ChatCompletionChunk, stream_example=CHUNK_EXAMPLE, gateway="job", errors=(400, 404, 503),
+        stream=answers.ChatCompletionChunk, stream_example=examples.CHUNK_EXAMPLE,
+        gateway="job", errors=(400, 404, 503),
     ),
     Operation(
         method="get", path="/v1/shadows", name="listShadows", tag="Jobs", role="admin",
@@ -524,7 +247,7 @@ OPERATIONS: tuple[Operation, ...] = (
             "data": [
                 {
                     "object": "shadow", "tenant": "default", "model": "fast", "created": 1737590400,
-                    "job": JOB_EXAMPLE, "shadow": None,
+                    "job": examples.JOB_EXAMPLE, "shadow": None,
                 }
             ],
         },
@@ -625,58 +348,59 @@ OPERATIONS: tuple[Operation, ...] = (
             Parameter("tag", "query", "Only jobs with this tag: its name, or name=value."),
             Parameter("format", "query", "json or csv.", {"type": "string", "enum": ["json", "csv"]}),
         ),
-        answer=answers.UsageReport, answer_example=USAGE_REPORT, errors=(400, 403, 503),
+        answer=answers.UsageReport, answer_example=examples.USAGE_REPORT, errors=(400, 403, 503),
     ),
     Operation(
         method="post", path="/v1/admin/keys", name="createKey", tag="Keys", role="admin",
         summary="Make a key", description="The key itself is told only in this answer.",
-        request=NewKey, examples={"A key with limits and a budget": NEW_KEY},
-        status=201, answer=answers.CreatedKey, answer_example=CREATED_KEY, errors=(400, 413),
+        request=NewKey, examples={"A key with limits and a budget": examples.NEW_KEY},
+        status=201, answer=answers.CreatedKey, answer_example=examples.CREATED_KEY, errors=(400, 413),
     ),
     Operation(
         method="get", path="/v1/admin/keys", name="listKeys", tag="Keys", role="admin",
         summary="Every key",
         parameters=(Parameter("tenant", "query", "Only this tenant's."),),
-        answer=answers.KeyList, answer_example={"object": "list", "data": [KEY_EXAMPLE]},
+        answer=answers.KeyList, answer_example={"object": "list", "data": [examples.KEY_EXAMPLE]},
     ),
     Operation(
         method="get", path="/v1/admin/keys/{key_id}", name="getKey", tag="Keys", role="admin",
         summary="One key", parameters=(KEY,),
-        answer=answers.Key, answer_example=KEY_EXAMPLE, errors=(404,),
+        answer=answers.Key, answer_example=examples.KEY_EXAMPLE, errors=(404,),
     ),
     Operation(
         method="post", path="/v1/admin/keys/{key_id}", name="changeKey", tag="Keys", role="admin",
         summary="Change what a key allows",
         description="What is not named stays, an object is replaced as a whole. It holds everywhere within a second.",
         parameters=(KEY,), request=KeySettings, examples={"A smaller limit": {"limits": {"requests_per_minute": 10}}},
-        answer=answers.Key, answer_example=KEY_EXAMPLE, errors=(400, 404, 413),
+        answer=answers.Key, answer_example=examples.KEY_EXAMPLE, errors=(400, 404, 413),
     ),
     Operation(
         method="post", path="/v1/admin/keys/{key_id}/rotate", name="rotateKey", tag="Keys", role="admin",
         summary="Give a key a new secret", description="The old one is taken for a while longer.",
         parameters=(KEY,), request=Rotation, examples={"An hour's grace": {"grace_s": 3600}},
-        answer=answers.CreatedKey, answer_example=CREATED_KEY, errors=(400, 404, 413),
+        answer=answers.CreatedKey, answer_example=examples.CREATED_KEY, errors=(400, 404, 413),
     ),
     Operation(
         method="delete", path="/v1/admin/keys/{key_id}", name="revokeKey", tag="Keys", role="admin",
         summary="Refuse a key for ever", description="On every replica within a second.",
-        parameters=(KEY,), answer=answers.Key, answer_example={**KEY_EXAMPLE, "revoked": 1737590500}, errors=(404,),
+        parameters=(KEY,), answer=answers.Key, answer_example={**examples.KEY_EXAMPLE, "revoked": 1737590500},
+        errors=(404,),
     ),
     Operation(
         method="get", path="/v1/admin/tenants", name="listTenants", tag="Keys", role="admin",
         summary="Every tenant",
-        answer=answers.TenantList, answer_example={"object": "list", "data": [TENANT_EXAMPLE]},
+        answer=answers.TenantList, answer_example={"object": "list", "data": [examples.TENANT_EXAMPLE]},
     ),
     Operation(
         method="get", path="/v1/admin/tenants/{tenant}", name="getTenant", tag="Keys", role="admin",
         summary="What a tenant has of its own", parameters=(TENANT,),
-        answer=answers.Tenant, answer_example=TENANT_EXAMPLE,
+        answer=answers.Tenant, answer_example=examples.TENANT_EXAMPLE,
     ),
     Operation(
         method="post", path="/v1/admin/tenants/{tenant}", name="changeTenant", tag="Keys", role="admin",
         summary="Change a tenant's limits and budget", parameters=(TENANT,),
         request=TenantSettings, examples={"A month's budget": {"budget": {"month_usd": 100}}},
-        answer=answers.Tenant, answer_example=TENANT_EXAMPLE, errors=(400, 413),
+        answer=answers.Tenant, answer_example=examples.TENANT_EXAMPLE, errors=(400, 413),
     ),
     Operation(
         method="get", path="/openapi.json", name="openapi", tag="Operation", role="anyone",

@@ -35,9 +35,6 @@ def reader(environment: Environment) -> Callable[[str, str], Setup]:
 # What a running process cannot take up, and why.
 FIXED: dict[str, Callable[[Config], object]] = {
     "requests.max_frame_bytes (web)": lambda config: config.requests.max_frame_bytes,
-    "fetch (worker-system)": lambda config: config.fetch,
-    "ledger (worker-system)": lambda config: config.ledger,
-    "budgets (worker-system's alerts)": lambda config: config.budgets,
     "providers: a new one needs a worker that serves its lane": lambda config: sorted(config.providers),
 }
 

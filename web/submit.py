@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -21,8 +21,7 @@ from mesh.settings import Config
 from mesh.wire import Refused
 from routing import prices
 from routing.choose import Decision
-from routing.prices import DEFAULT_ANSWER_TOKENS, Most
-from routing.share import Share, share
+from routing.share import Share, lane_hold, share
 from web import guarding, metrics, wishes
 from web.auth import Caller
 from web.door import Door
@@ -97,17 +96,22 @@ def submit(
         raise errors.Overloaded("The gateway's memory is nearly full; no new jobs are taken.", retry_after_s=10)
     setup = door.setup
     cleared = guarding.clear(door, caller, parsed.body, job_id)
-    draft = _draft(door, setup, caller, parsed, job_id, seal, wait, idempotency_key, cleared)
-    if shadow_of or draft.decision.shadow is not None:
+
+    def drafted() -> _Draft:
+        draft = _draft(door, setup, caller, parsed, job_id, seal, wait, idempotency_key, cleared)
+        if not shadow_of and draft.decision.shadow is None:
+            return draft
         told = dataclasses.replace(draft.job, shadow_of=shadow_of, shadow="" if shadow_of else new_id())
-        draft = dataclasses.replace(draft, job=told)
-    outcome, taking = _send_in_time(door, setup.config, draft, (parsed.fields.max_wait or 0) / 1000)
+        return dataclasses.replace(draft, job=told)
+
+    draft, outcome, taking = _send_somewhere(door, setup.config, drafted, (parsed.fields.max_wait or 0) / 1000)
     job, guarded = draft.job, draft.guarded
     match outcome.outcome:
         case "queued":
             eta_ms = outcome.gap_ms * (outcome.waiting + 1)
             door.outlook.waits_ms[job.lane.name] = eta_ms
             door.outlook.chosen(job.spec.target)
+            door.outlook.taken.update(taking.taken_of_targets(outcome.taken))
             if job.shadow and draft.decision.shadow is not None:
                 gevent.spawn(_shadow, door, caller, parsed, job, draft.decision.shadow)
             guarding.note(door, guarded.records)
@@ -144,10 +148,32 @@ def _retry_after_s(door: Door, job: Submission) -> float:
     return min(60.0, max(1.0, door.outlook.waits_ms.get(job.lane.name, 0) / 1000))
 
 
-def _send_in_time(door: Door, config: Config, draft: _Draft, patience_s: float) -> tuple[store.Submitted, Share]:
+def _send_somewhere(
+    door: Door, config: Config, drafted: Callable[[], _Draft], patience_s: float
+) -> tuple[_Draft, store.Submitted, Share]:
+    """Send it to the first of its targets; where that one's own limit has just been reached, to the next that has room.
+
+    drafted: makes the job, routed by what is known of the targets at that moment.
+    """
+    draft = drafted()
+    for _ in range(draft.decision.main - 1):
+        outcome, taking = _send_in_time(door, config, draft, patience_s, elsewhere=True)
+        if outcome.outcome != "held" or not taking.of_target(outcome.other):
+            return draft, outcome, taking
+        door.outlook.taken[outcome.other] = outcome.waiting
+        full, draft = draft, drafted()
+        if draft.job.spec.target == full.job.spec.target:
+            break  # so are all the others
+    return draft, *_send_in_time(door, config, draft, patience_s)
+
+
+def _send_in_time(
+    door: Door, config: Config, draft: _Draft, patience_s: float, *, elsewhere: bool = False
+) -> tuple[store.Submitted, Share]:
     """Send it; while a limit is reached, again and again for as long as the request would rather wait.
 
     A counter that cannot be read is left out where the configuration says so.
+    elsewhere: it may have another target, so it does not wait for this one's limit.
     """
     job, taking = draft.job, draft.taking
     until = time.monotonic() + patience_s
@@ -162,6 +188,7 @@ def _send_in_time(door: Door, config: Config, draft: _Draft, patience_s: float) 
                 continue
         left_s = until - time.monotonic()
         final = outcome.outcome != "held" or outcome.wait_ms < 0 or not taking.waits(outcome.other)
+        final = final or (elsewhere and taking.of_target(outcome.other))
         if final or left_s <= 0 or outcome.wait_ms / 1000 > left_s or door.stopping:
             return outcome, taking
         gevent.sleep(min(outcome.wait_ms / 1000 or pause_s, left_s))
@@ -230,7 +257,7 @@ def _draft(
     guarded = guarding.strip(door, caller, body, cleared, job_id, leaves=leaves)
     stored = request if guarded.body is body else orjson.dumps(guarded.body)
     reserved = setup.router.prices.dearest_usd(targets, asked.most, batch=priority == "batch")
-    taking = share(config, allowance, targets[0], _tokens_at_most(parsed.endpoint, asked.most), reserved)
+    taking = share(config, allowance, targets[0], asked.most.tokens, reserved)
     stream = body.get("stream") is True
     spec = Spec(
         endpoint=ENDPOINTS[parsed.endpoint],
@@ -243,6 +270,7 @@ def _draft(
         noted=guarded.noted,
         main=decision.main,
         chains=decision.chains,
+        tokens=asked.most.tokens if config.limits.of_targets and len(targets) > 1 else 0,
     )
     default_ms = config.requests.async_timeout_ms if later else config.requests.timeout_ms
     large = len(stored) > store.LARGE_BYTES
@@ -278,12 +306,7 @@ def _sealed_mask(door: Door, caller: Caller, job_id: str, masked: Masked) -> byt
     return masked.sealed(door.secrets.job(caller.tenant, job_id))
 
 
-def _tokens_at_most(endpoint: str, most: Most) -> int:
-    answers = 0 if endpoint == EMBEDDINGS else (most.answer_tokens or DEFAULT_ANSWER_TOKENS) * most.answers
-    return most.prompt_tokens + answers
-
-
 def _lane_share(door: Door, config: Config, caller: Caller, lane: Lane) -> Hold:
     most = config.lanes.max_waiting
     crowded = door.outlook.waits_ms.get(lane.name, 0) > _CROWDED_MS
-    return Hold(f"lane:{lane.name}:{caller.tenant}", 1, max(1, most // 2) if crowded else most)
+    return lane_hold(lane, caller.tenant, max(1, most // 2) if crowded else most)

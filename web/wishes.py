@@ -42,7 +42,7 @@ def wish(
         private=private or caller.private or fields.private is True,
         max_cost_usd=fields.max_cost,
         must_have_price=caller.allowance.hard and config.budgets.unknown_price == "refuse",
-        most=Most(chars, _most_tokens(body), answers=max(_count(body, "n"), _count(body, "best_of"), 1)),
+        most=Most(chars, _most_tokens(body), answers=_answers(body)),
         needs=needs.of(body, chars),
         allowed_models=caller.models,
         allowed_providers=caller.providers,
@@ -77,6 +77,11 @@ def _conversation(tenant: str, body: Mapping[str, Any]) -> bytes:
     """A digest of how the conversation begins, which stays the same when it goes on."""
     begins = (body.get("messages") or [body.get("prompt") or body.get("input")])[:2]
     return hashlib.sha256(tenant.encode() + orjson.dumps(begins)[:_BEGINNING]).digest()
+
+
+def _answers(body: Mapping[str, Any]) -> int:
+    """How many texts it is answered with; vectors are none."""
+    return 0 if "input" in body else max(_count(body, "n"), _count(body, "best_of"), 1)
 
 
 def _count(body: Mapping[str, Any], name: str) -> int:

@@ -10,6 +10,7 @@ import structlog
 
 from mesh import store
 from mesh.allowances import LedgerSettings
+from mesh.reload import Reloaded
 from mesh.settings import Config
 from mesh.wire import Refused
 from routing import ledger
@@ -26,14 +27,39 @@ _PAGE = 1_000  # rows
 _DAY_MS = 86_400_000
 
 
-def duties(pipe: Pipe, config: Config, fetcher: Fetcher) -> list[Coroutine[Any, Any, None]]:
-    """What runs for as long as worker-system does. Any number of them may run at once."""
-    alerts = Alerts(pipe, config, fetcher)
-    running = [_again(BOOK_EVERY_S, lambda: book(pipe, config.ledger, alerts))]
-    export = open_export(config.ledger.export.to)
-    if export is not None:
-        running.append(_again(EXPORT_EVERY_S, lambda: move(pipe, config.ledger, export)))
-    return running
+def duties(pipe: Pipe, settings: Reloaded[Config], fetcher: Fetcher) -> list[Coroutine[Any, Any, None]]:
+    """What runs for as long as worker-system does, by what config says at each turn. Any number may run at once.
+
+    Raises:
+        ConfigError: what alerts are signed with is no secret.
+    """
+    alerts = Alerts(pipe, settings.current, fetcher)
+    exporting = Exporting()
+
+    async def booking() -> bool:
+        alerts.take_up(settings.current)
+        return await book(pipe, settings.current.ledger, alerts)
+
+    async def moving() -> bool:
+        ledger_settings = settings.current.ledger
+        export = exporting.place(ledger_settings.export.to)
+        return export is not None and await move(pipe, ledger_settings, export)
+
+    return [_again(BOOK_EVERY_S, booking), _again(EXPORT_EVERY_S, moving)]
+
+
+class Exporting:
+    """The place that config names, opened anew when it names another."""
+
+    def __init__(self) -> None:
+        self._to = ""
+        self._export: Export | None = None
+
+    def place(self, to: str) -> Export | None:
+        """None where nothing is exported."""
+        if to != self._to:
+            self._to, self._export = to, open_export(to)
+        return self._export
 
 
 async def _again(every_s: float, duty: Any) -> None:

@@ -94,6 +94,10 @@ def secret_of(text: str) -> bytes:
     return secret
 
 
+def _secret(settings: BudgetSettings) -> bytes:
+    return secret_of(secret(settings.alerts.secret_env)) if settings.alerts.url else b""
+
+
 def crossings(settings: BudgetSettings, purse: Purse, spent: int) -> Iterator[Crossing]:
     """The shares that are spent.
 
@@ -113,11 +117,24 @@ class Alerts:
 
     def __init__(self, pipe: Pipe, config: Config, fetcher: Fetcher) -> None:
         self._pipe = pipe
-        self._settings = config.budgets
         self._fetcher = fetcher
-        alerts = config.budgets.alerts
-        self._secret = secret_of(secret(alerts.secret_env)) if alerts.url else b""
+        self._settings = config.budgets
+        self._secret = _secret(config.budgets)
+        self._refused: BudgetSettings | None = None  # the newest, where it could not be taken up
         self._sending: set[asyncio.Task[None]] = set()
+
+    def take_up(self, config: Config) -> None:
+        """Go on by what config says now; where its secret is none, by what it said before."""
+        now = config.budgets
+        if now == self._settings or now == self._refused:
+            return
+        try:
+            self._secret = _secret(now)
+        except ConfigError as error:
+            self._refused = now
+            log.error("alerts_refused", why=str(error))
+            return
+        self._settings, self._refused = now, None
 
     async def look(self, spenders: Iterable[tuple[str, str]]) -> None:
         """Send what is to be told of these (tenant, key)."""

@@ -126,7 +126,7 @@ class Consumer:
             beside += [self._claim(), *(self._look(lane, armed) for lane, armed in self._armed)]
         if self._role.system:
             beside.append(reap(self._pipe, self._settings))
-            beside += accounts.duties(self._freight, self._config, self._fetcher)
+            beside += accounts.duties(self._freight, self._settings, self._fetcher)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(each) for each in beside]
             try:
@@ -185,8 +185,7 @@ class Consumer:
         mine = {*self._role.providers, *self._role.stock}
         if fresh := sorted(now.providers.keys() - before.providers.keys() - mine):
             log.warning("config_needs_restart", what=fresh, why="a worker serves the lanes that its -Q names")
-        if now.fetch != before.fetch and self._role.system:
-            log.warning("config_needs_restart", what=["fetch"], why="what is fetched is decided at the start")
+        self._fetcher.rules = images.rules(now.fetch)
 
     def _retire(self, provider: Provider) -> None:
         """Close a provider that config has changed, once what runs now has ended."""

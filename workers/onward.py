@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 from dataclasses import dataclass
 
 from mesh.errors import Again, GatewayError
 from mesh.job import Claim, Spec
 from mesh.settings import Config
-from routing.fallbacks import following, moved
+from routing import fallbacks
 from routing.health import Outlook
 
 _SPREAD_S = 1.0  # what waited for one provider does not come back in one moment
@@ -34,7 +33,9 @@ def after(claim: Claim, error: GatewayError, config: Config, outlook: Outlook, l
     spec, limits = claim.spec, config.lanes
     if claim.attempt >= limits.max_attempts:
         return None
-    ways = [moved(spec, place) for place in following(spec, error) if _may(claim, spec, place, config)]
+    ways = [
+        fallbacks.moved(spec, place) for place in fallbacks.following(spec, error) if _may(claim, spec, place, config)
+    ]
     for way in ways:
         if not outlook.cooling_s(way.target):
             return Onward(way)
@@ -43,20 +44,28 @@ def after(claim: Claim, error: GatewayError, config: Config, outlook: Outlook, l
         backoff_ms = limits.retry_base_ms * 2 ** (claim.attempt - 1) * random.uniform(0.5, 1.0)
         delay_s = max(backoff_ms / 1000, error.retry_after_s or 0)
         return Onward(spec, delay_s) if delay_s <= min(limits.retry_max_ms / 1000, left_s) else None
-    return _parked([*ways, spec] if here else ways, outlook, left_s)
+    return _parked(_cooling([*ways, spec] if here else ways, outlook), left_s)
 
 
-def aside(claim: Claim, config: Config, outlook: Outlook, left_s: float) -> Onward | None:
-    """Where a job goes instead of to its target, when that cools down; None: it stays, and is asked now."""
+def aside(claim: Claim, config: Config, outlook: Outlook, left_s: float, *, full_s: float = 0.0) -> Onward | None:
+    """Where a job goes instead of to its target, when that cools down; None: it stays, and is asked now.
+
+    full_s: for so long one of the target's limits has no place for this job.
+    """
     spec = claim.spec
-    if not outlook.cooling_s(spec.target):
+    here_s = max(outlook.cooling_s(spec.target), full_s)
+    if not here_s:
         return None
     places = [place for place in range(spec.main or len(spec.targets)) if place != spec.at and place not in spec.tried]
-    ways = [dataclasses.replace(spec, at=place) for place in places if _may(claim, spec, place, config)]
+    ways = [fallbacks.aside(spec, place) for place in places if _may(claim, spec, place, config)]
     for way in ways:
         if not outlook.cooling_s(way.target):
             return Onward(way)
-    return _parked([*ways, spec], outlook, left_s)
+    return _parked([*_cooling(ways, outlook), (spec, here_s)], left_s)
+
+
+def _cooling(ways: list[Spec], outlook: Outlook) -> list[tuple[Spec, float]]:
+    return [(way, outlook.cooling_s(way.target)) for way in ways]
 
 
 def _may(claim: Claim, spec: Spec, place: int, config: Config) -> bool:
@@ -65,9 +74,12 @@ def _may(claim: Claim, spec: Spec, place: int, config: Config) -> bool:
     return provider is not None and (provider.private or not claim.private)
 
 
-def _parked(ways: list[Spec], outlook: Outlook, left_s: float) -> Onward | None:
+def _parked(ways: list[tuple[Spec, float]], left_s: float) -> Onward | None:
+    """
+    ways: each with how long it is closed.
+    """
     if not ways:
         return None
-    way = min(ways, key=lambda each: outlook.cooling_s(each.target))
-    delay_s = outlook.cooling_s(way.target) + random.uniform(0.05, _SPREAD_S)
+    way, closed_s = min(ways, key=lambda each: each[1])
+    delay_s = closed_s + random.uniform(0.05, _SPREAD_S)
     return Onward(way, delay_s, parked=True) if delay_s < left_s else None

@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -25,7 +26,7 @@ from mesh.wire import Refused
 from routing import audit, budgets, prices
 from routing.health import Outlook, Recorder
 from routing.prices import PriceList
-from workers import estimate, guarding, onward
+from workers import estimate, guarding, holds, onward
 from workers.assembly import Assembly
 from workers.guarding import Gate, Watch
 from workers.images import Images
@@ -44,6 +45,7 @@ _STOPS: Mapping[str, tuple[State, type[GatewayError], str]] = {
     "shutdown": (State.FAILED, errors.Stopping, "The worker was shut down before the answer was complete."),
 }
 _RELEASED = ("ok", "already", "lost")  # what release answers when nothing is left to do here
+_FULL_S = 0.5  # for so long a target counts as closed that will never have a place for a job: any other goes before
 _HEAD = ("id", "object", "created", "model", "provider")  # what every chunk bears
 _CANCELLED = (State.CANCELLED, errors.Cancelled, "The job was cancelled.")
 
@@ -87,6 +89,7 @@ class Attempt:
         self._usage: dict[str, Any] | None = None
         self._estimated = False  # the usage is our count and not the provider's
         self._dropped: tuple[str, ...] = ()
+        self._sent = False  # the request is on its way to the provider, or may be
         self._claimed = self._began = time.monotonic()
         self._first_s: float | None = None  # from the beginning to the first token
         self._provider_s = 0.0
@@ -119,6 +122,8 @@ class Attempt:
         except asyncio.CancelledError:
             if not self.stopped:
                 raise
+        except errors.WorkerLost:
+            self.stopped = "lost"
         except GatewayError as raised:
             error = raised
         except Exception as raised:  # noqa: BLE001  # the caller waits: whatever broke, the job must end
@@ -141,13 +146,18 @@ class Attempt:
 
     async def _stand_aside(self) -> str:
         """What the release said, where the target cools down and the job must not wait here; empty: it may be asked."""
-        way = onward.aside(self.claim, self._tools.config, self._tools.outlook, self._left_s())
+        why, tools = "cooling", self._tools
+        way = onward.aside(self.claim, tools.config, tools.outlook, self._left_s())
+        if way is None and (full := await holds.take(tools.pipe, self.claim, tools.config)) is not None:
+            why = full.headers["x-gateway-limit"]
+            full_s = full.retry_after_s or _FULL_S
+            way = onward.aside(self.claim, tools.config, tools.outlook, self._left_s(), full_s=full_s)
+            if way is None or (way.parked and full.retry_after_s is None):  # it will never have a place there
+                raise full
         if way is None:
             return ""
         self._ending = True
-        return await self._last_word(
-            store.release(self.claim, way.spec, why="cooling", delay_ms=way.delay_ms, refund=True, parked=way.parked)
-        )
+        return await self._last_word(holds.released(self.claim, way, tools.config, why=why, sent=False, refund=True))
 
     def _broke(self, raised: Exception) -> GatewayError:
         log.error("job_broke", job=self.claim.id, why=type(raised).__name__, frames=frames(raised))
@@ -186,6 +196,7 @@ class Attempt:
             created=spec.created_unix_s,
         )
         self._began = time.monotonic()
+        self._sent = True
         self._tools.outlook.chosen(target)
         try:
             if spec.stream:
@@ -285,48 +296,60 @@ class Attempt:
         if why == "lost":
             log.warning("lease_lost", job=self.claim.id, fence=self.claim.fence)
             return
+        self._reckon()
+        lost = self._is_lost()
         if why == "shutdown" and not self.said:
-            word = await self._release(Onward(self.claim.spec), why="shutdown", refund=True)
+            record = self._record("unknown" if lost else "released", self._cost(self._cost_usd(), lost=lost))
+            word = await self._release(Onward(self.claim.spec), record, why="shutdown", refund=True)
             if word in _RELEASED:
                 return
             why = word
         state, kind, message = _STOPS.get(why, _CANCELLED)
-        if self.claim.spec.stream:
-            self._answer = self._assembly.answer()
-            self._usage = self._usage or self._assembly.usage
-        await self._end(state, kind(message), why=why)
+        await self._end(state, kind(message), why=why, lost=lost)
 
     async def _end_failed(self, error: GatewayError) -> None:
         tools = self._tools
+        self._reckon()
+        lost = error.unanswered and self._is_lost()
         way = None if self.said else onward.after(self.claim, error, tools.config, tools.outlook, self._left_s())
         if way is None:
-            if self.claim.spec.stream:
-                self._answer = self._assembly.answer()
-            await self._end(State.FAILED, error, why=error.code)
+            await self._end(State.FAILED, error, why=error.code, lost=lost)
             return
-        word = await self._release(way, why=error.code, error=error)
+        cost = self._cost(self._cost_usd(), lost=lost)
+        word = await self._release(way, self._record("unknown" if lost else "failed", cost, error), why=error.code)
         if word not in _RELEASED:
             await self._end_stopped(word)
+
+    def _reckon(self) -> None:
+        """What has come so far, and what of it is billed, of an attempt that is not whole."""
+        if self.claim.spec.stream:
+            self._answer = self._assembly.answer()
+            self._usage = self._usage or self._assembly.usage
+        self._count()
+
+    def _is_lost(self) -> bool:
+        """Whether nobody knows what was done, and billed, of a request that was sent."""
+        return self._sent and self._usage is None and self._tools.config.ledger.unanswered == "reserved"
 
     def _left_s(self) -> float:
         """Until the deadline."""
         return self.claim.left_ms / 1000 - (time.monotonic() - self._claimed)
 
-    async def _release(self, way: Onward, *, why: str, refund: bool = False, error: GatewayError | None = None) -> str:
-        record = orjson.dumps(self._record("released" if refund else "failed", error, None))
+    async def _release(self, way: Onward, record: dict[str, Any], *, why: str, refund: bool = False) -> str:
+        if self._usage:  # the holds are settled only at the job's end, by what each attempt has measured
+            record["measured"] = budgets.measured(self._usage, self._cost_usd())
+        told, config = orjson.dumps(record), self._tools.config
         return await self._last_word(
-            store.release(
-                self.claim,
-                way.spec,
-                why=why,
-                delay_ms=way.delay_ms,
-                refund=refund,
-                parked=way.parked,
-                attempt=record,
-            )
+            holds.released(self.claim, way, config, why=why, sent=self._sent, refund=refund, attempt=told)
         )
 
-    def _record(self, outcome: str, error: GatewayError | None, cost: str | None) -> dict[str, Any]:
+    def _cost_usd(self) -> Decimal | None:
+        """What the provider bills for the usage; None where that or the price is not known."""
+        batch = lanes.named(self.claim.lane).priority == "batch"
+        target = self.claim.spec.target
+        return self._tools.prices.cost_usd(target, self._usage, batch=batch) if self._usage else None
+
+    def _record(self, outcome: str, cost: str, error: GatewayError | None = None) -> dict[str, Any]:
         target = self.claim.spec.target
         record: dict[str, Any] = {
             "attempt": self.claim.attempt,
@@ -339,18 +362,20 @@ class Attempt:
             record["first_token_ms"] = round(self._first_s * 1000)
         if error is not None:
             record["error"] = error.code
-        if cost is not None:
+        if cost:
             record["cost_usd"] = cost
-            if self._estimated:
-                record["estimated"] = True
+        if outcome == "unknown" or (cost and self._estimated):
+            record["estimated"] = True
         return record
 
-    async def _end(self, state: State, error: GatewayError | None, why: str = "") -> None:
+    def _cost(self, usd: Decimal | None, *, lost: bool) -> str:
+        """In dollars; of an attempt of which nobody knows, what was reserved for it."""
+        return self.claim.reserved_usd if lost else "" if usd is None else prices.plain(usd)
+
+    async def _end(self, state: State, error: GatewayError | None, why: str = "", *, lost: bool = False) -> None:
         self._count()
-        target = self.claim.spec.target
-        batch = lanes.named(self.claim.lane).priority == "batch"
-        usd = self._tools.prices.cost_usd(target, self._usage, batch=batch) if self._usage else None
-        cost = "" if usd is None else prices.plain(usd)
+        target, usd = self.claim.spec.target, self._cost_usd()
+        cost = self._cost(usd, lost=lost)
         head: dict[str, Any] = {
             "state": state.value,
             "provider": target.provider,
@@ -364,7 +389,7 @@ class Attempt:
         choices = (self._answer or {}).get("choices")
         if choices:
             head["finish_reason"] = choices[0]["finish_reason"]
-        if self._estimated:
+        if self._estimated or lost:
             head["estimated"] = True
         if self._dropped:
             head["dropped"] = self._dropped
@@ -377,7 +402,7 @@ class Attempt:
         body = orjson.dumps(self._answer) if self._answer else b""
         end = self._seal.seal("end", Event(Kind.END, head).dump())
         result = self._seal.seal("result", body) if body else b""
-        outcome = "done" if state is State.DONE else state.value
+        outcome = "unknown" if lost else state.value
         word = await self._last_word(
             store.finish(
                 self.claim.id,
@@ -385,7 +410,7 @@ class Attempt:
                 state,
                 end=end,
                 result=result,
-                attempt=orjson.dumps(self._record(outcome, error, cost or None)),
+                attempt=orjson.dumps(self._record(outcome, cost, error)),
                 usage=self._told_usage(),
                 cost_usd=cost,
                 reason=why,

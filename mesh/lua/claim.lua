@@ -3,7 +3,8 @@
 -- Pop messages and lease their jobs in one step. The interactive lanes come first, but of every 20 jobs one is a batch job where
 -- there is any. A repeated call number is answered with the same jobs. A message whose job is not waiting is dropped.
 -- KEYS  <lane> list · waiting:<lane> · running:<lane> zset (score = end of the lease) · job:<id> · claimed:<boot> · pace:<lane>
--- Reply {turn, row …}; row = {id, fence, attempt, seq, left ms, waited ms, lane, tenant, spec, request, large, stop, private, key}
+-- Reply {turn, row …}; row = {id, fence, attempt, seq, left ms, waited ms, lane, tenant, spec, request, large, stop, private, key,
+-- reserved}
 -- include base
 -- include message
 -- include log

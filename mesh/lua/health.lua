@@ -1,14 +1,15 @@
 #!lua flags=allow-oom
--- health(failures, ratio, least, window ms, open ms, most open ms, count of lanes, lane …,
+-- health(failures, ratio, least, window ms, open ms, most open ms, count of lanes, lane …, count of counters, {kind, name, life ms} …,
 --        {name, oks, ills, ills since the last ok, first-token ms or "", tokens per s or "", requests left or "", tokens left or "",
 --         ms until both are whole again or "", ms to leave it alone} …)
 -- What workers have met since their last call, taken into the shared record of a provider (`openai`) or a target (`openai/gpt-4o`),
 -- and all that is known now. Which outcome means illness is the caller's business. A circuit opens after `failures` ills in a row, or
 -- when the share of ills in a window with `least` outcomes reaches `ratio` (failures 0: never); it is open for a time that doubles with
--- each failed trial, and one ok after that closes it. Sent twice, a report counts twice: it is a measurement, not an account.
--- KEYS  health hash (name → JSON) · <lane> list · pace:<lane>
--- Reply {now ms, {waiting, pace or false} of each lane …, {name, JSON …}}
+-- each failed trial, and one ok after that closes it. counters: of holds, of which is told how much is taken. Sent twice, a report counts twice: it is a measurement, not an account.
+-- KEYS  health hash (name → JSON) · <lane> list · pace:<lane> · hold:<name> · window:<name>
+-- Reply {now ms, {waiting, pace or false} of each lane …, {taken of each counter …}, {name, JSON …}}
 -- include base
+-- include holds
 local failures, ratio, least, window, open_ms, most_open = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]),
   tonumber(ARGV[5]), tonumber(ARGV[6])
 local lanes = tonumber(ARGV[7])
@@ -45,7 +46,9 @@ local function judge(record, oks, ills, trailing)
   if failures > 0 and ills > 0 and (record.row >= failures or (all >= least and record.ills / all >= ratio)) then open(record) end
 end
 
-local at = 8 + lanes
+local counters = tonumber(ARGV[8 + lanes])
+local first = 9 + lanes + counters * 3
+local at = first
 while at <= #ARGV do
   local name = ARGV[at]
   local held = redis.call('HGET', key, name)
@@ -70,9 +73,15 @@ local reply = { now }
 for i = 8, 7 + lanes do
   reply[#reply + 1] = { redis.call('LLEN', P .. ARGV[i]), redis.call('GET', P .. 'pace:' .. ARGV[i]) }
 end
+local all_taken = {}
+for i = 9 + lanes, first - 1, 3 do
+  local fine, taken = pcall(taken_of, ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), now)
+  all_taken[#all_taken + 1] = fine and taken or 0 -- one that cannot be read is told of where it is taken
+end
+reply[#reply + 1] = all_taken
 local known = redis.call('HGETALL', key)
 -- Ten minutes without a word, and it is forgotten; who brings news sweeps.
-if #ARGV > 7 + lanes then
+if #ARGV >= first then
   for i = 1, #known, 2 do
     local record = cjson.decode(known[i + 1])
     if now - record.at > 600000 and record.open_until <= now then redis.call('HDEL', key, known[i]) end

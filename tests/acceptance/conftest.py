@@ -8,10 +8,8 @@ import httpx
 import pytest
 
 from tests.acceptance.crowd import Trio
-from tests.acceptance.gateway import LIVE, SERVED, SETTINGS, Gateway
+from tests.acceptance.gateway import LIVE, SERVED, SETTINGS, Gateway, opened
 from tests.acceptance.upstream import Upstream
-from tests.conftest import RedisServer
-from tests.stack import Stack
 
 
 @pytest.fixture(scope="session")
@@ -21,25 +19,11 @@ def upstream() -> Iterator[Upstream]:
 
 @pytest.fixture(scope="session")
 def gateway(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    queues = ",".join(["system", *(f"tasks.{name}" for name in SERVED)])
+    web = {"GATEWAY_ALLOWED_ORIGINS": "https://app.example"}
     folder = tmp_path_factory.mktemp("gateway")
-    (folder / "gateway-settings.yaml").write_text(SETTINGS)
-    redis = RedisServer(folder)
-    redis.start()
-    stack = Stack(redis, folder, {"UPSTREAM_URL": f"{upstream.url}/v1"}, LIVE, folder)
-    try:
-        web = stack.start_web(GATEWAY_ALLOWED_ORIGINS="https://app.example")
-        stack.start_worker(queues=",".join(["system", *(f"tasks.{name}" for name in SERVED)]))
-        yield Gateway(
-            stack=stack,
-            web=web,
-            upstream=upstream,
-            admin_key=stack.key("acme"),
-            key=stack.key("acme", "user"),
-            other_key=stack.key("umbrella", "user"),
-        )
-    finally:
-        stack.stop()
-        redis.stop()
+    with opened(Gateway, folder, SETTINGS, upstream, LIVE, queues=queues, web=web) as gateway:
+        yield gateway
 
 
 @pytest.fixture(scope="session")

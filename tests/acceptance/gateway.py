@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import httpx
 import openai
 
 from tests.acceptance.upstream import Part, Upstream
+from tests.conftest import RedisServer
 from tests.stack import Process, Stack
 
 CHAT = "/v1/chat/completions"
@@ -47,6 +51,13 @@ models:
   gpt-4-paid-d: *paid
   gpt-4-paid-e: *paid
   idle-paid: *paid
+  hasty-paid: *paid
+  down-paid: *paid
+  gpt-4-lost-a: *paid
+  gpt-4-lost-b: *paid
+  gpt-4-lost-c: *paid
+  gpt-4-lost-d: *paid
+  gpt-4-lost-e: *paid
 lanes: {retry_base_ms: 40, max_attempts: 2}
 requests: {max_websockets: 60, max_frame_bytes: 100000}
 circuit: {enabled: false}  # some of these providers fail on purpose, for other tests than the next
@@ -84,17 +95,56 @@ class Gateway:
     def async_client(self) -> openai.AsyncOpenAI:
         return openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key=self.key, max_retries=0)
 
-    def job(self, job_id: str) -> dict[str, Any]:
-        with self.http() as http:
+    def job(self, job_id: str, key: str | None = None) -> dict[str, Any]:
+        with self.http(key) as http:
             job: dict[str, Any] = asked(http.get(f"/v1/jobs/{job_id}"))
             return job
 
-    def ended(self, job_id: str, within_s: float = 15) -> dict[str, Any]:
+    def ended(self, job_id: str, within_s: float = 15, key: str | None = None) -> dict[str, Any]:
         """The job, once it has ended."""
         job: dict[str, Any] = eventually(
-            lambda: self.job(job_id), lambda job: job["state"] in ENDED, within_s, f"{job_id} has ended"
+            lambda: self.job(job_id, key), lambda job: job["state"] in ENDED, within_s, f"{job_id} has ended"
         )
         return job
+
+
+G = TypeVar("G", bound=Gateway)
+
+
+@contextmanager
+def opened(
+    kind: type[G],
+    folder: Path,
+    settings: str,
+    upstream: Upstream,
+    live: tuple[str, ...],
+    *,
+    queues: str = "",
+    environment: Mapping[str, str] = MappingProxyType({}),
+    web: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[G]:
+    """A gateway with these settings: one web process and one worker before the upstream.
+
+    environment, web: of all its processes, and of the web process alone.
+    """
+    (folder / "gateway-settings.yaml").write_text(settings)
+    redis = RedisServer(folder)
+    redis.start()
+    stack = Stack(redis, folder, {"UPSTREAM_URL": f"{upstream.url}/v1", **environment}, live, folder)
+    try:
+        process = stack.start_web(**web)
+        stack.start_worker(queues=queues)
+        yield kind(
+            stack=stack,
+            web=process,
+            upstream=upstream,
+            admin_key=stack.key("acme"),
+            key=stack.key("acme", "user"),
+            other_key=stack.key("umbrella", "user"),
+        )
+    finally:
+        stack.stop()
+        redis.stop()
 
 
 def chat(model: str, text: str = "Hello", **more: Any) -> dict[str, Any]:

@@ -71,8 +71,9 @@ def test_what_another_may_do_better_goes_to_another(
     response = http.post(CHAT, json=chat(model), headers={"X-Gateway-Fallbacks": f"{second}, inner/other"})
     assert asked(response)["provider"] == "second"
     first, last = attempts(gateway, response)
-    assert first[:2] == ("openai", "failed") and last == ("second", "done", None)
-    assert first[2] == code
+    # What began to answer may have been billed.
+    outcome = "unknown" if code == "provider_broke_off" else "failed"
+    assert first == ("openai", outcome, code) and last == ("second", "done", None)
     assert len(part.asked) == len(second_part.asked) == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -10,16 +11,36 @@ import pytest
 
 from tests.acceptance.crowd import KEYS, TENANTS, Trio, key_id
 from tests.acceptance.gateway import CHAT, asked, chat, eventually, refused
+from tests.acceptance.test_socket import open_talk
 
-WITHIN_S = 4  # a second by the promise; the rest is for a busy machine
+PROMISED_S = 1.0  # after a change was answered, no request that begins later than this goes by what was before
 
 
 def statuses(trio: Trio, key: str) -> set[int]:
     """What every process says to this key."""
-    return {
-        httpx.get(f"{url}/v1/models", headers={"Authorization": f"Bearer {key}"}, timeout=10).status_code
-        for url in trio.urls
-    }
+    return {status(url, key) for url in trio.urls}
+
+
+def status(url: str, key: str) -> int:
+    return httpx.get(f"{url}/v1/models", headers={"Authorization": f"Bearer {key}"}, timeout=10).status_code
+
+
+def outdated_for_s(trio: Trio, outdated: Callable[[str], bool]) -> float:
+    """How long from now the last request was begun that a process answered by what was before.
+
+    A slow machine makes the requests late and not this figure: who begins after the promise must be told the new.
+    """
+    since = last = time.monotonic()
+    waiting = set(trio.urls)
+    while waiting:
+        for url in list(waiting):
+            began = time.monotonic()
+            assert began - since < 30, "it never comes to hold"
+            if outdated(url):
+                last = max(last, began)
+            else:
+                waiting.discard(url)
+    return last - since
 
 
 def test_a_key_lives_from_its_making_to_its_revocation(trio: Trio) -> None:
@@ -33,7 +54,7 @@ def test_a_key_lives_from_its_making_to_its_revocation(trio: Trio) -> None:
         assert made["id"] in [each["id"] for each in asked(http.get(KEYS, params={"tenant": "life"}))["data"]]
         assert all(each["tenant"] == "life" for each in asked(http.get(KEYS, params={"tenant": "life"}))["data"])
         assert asked(http.delete(place))["revoked"]
-        eventually(lambda: statuses(trio, key), lambda seen: seen == {401}, WITHIN_S)
+        assert outdated_for_s(trio, lambda url: status(url, key) != 401) < PROMISED_S
         assert asked(http.delete(place))["revoked"], "a second time it is revoked still"
 
 
@@ -45,7 +66,7 @@ def test_a_rotated_keys_old_secret_is_taken_for_its_grace(trio: Trio) -> None:
         assert key_id(new) == key_id(old) and new != old
         assert statuses(trio, old) == statuses(trio, new) == {200}
         newest = asked(http.post(place, json={"grace_s": 0}))["key"]
-    eventually(lambda: statuses(trio, old) | statuses(trio, new), lambda seen: seen == {401}, WITHIN_S)
+    assert outdated_for_s(trio, lambda url: {status(url, old), status(url, new)} != {401}) < PROMISED_S
     assert statuses(trio, newest) == {200}
 
 
@@ -63,9 +84,41 @@ def test_a_change_holds_everywhere_within_a_second(trio: Trio) -> None:
     with trio.admin() as http:
         changed = asked(http.post(f"{KEYS}/{key_id(key)}", json={"models": ["claude-*"]}))
         assert changed["models"] == ["claude-*"] and changed["name"] == ""
-    eventually(
-        lambda: {reply.status for reply in trio.ask(key, [chat(model)] * 3)}, lambda seen: seen == {403}, WITHIN_S
-    )
+
+    def answered(url: str) -> bool:
+        with trio.gateway.http(key, url) as http:
+            return http.post(CHAT, json=chat(model)).status_code != 403
+
+    assert outdated_for_s(trio, answered) < PROMISED_S
+
+
+def test_a_changed_tenant_holds_everywhere_within_a_second(trio: Trio) -> None:
+    key = trio.key(tenant="narrowed")
+    model, _ = trio.gateway.model()
+    assert {reply.status for reply in trio.ask(key, [chat(model)] * 3)} == {200}
+    with trio.admin() as http:
+        asked(http.post(f"{TENANTS}/narrowed", json={"limits": {"tokens_per_minute": 1}}))
+
+    def answered(url: str) -> bool:
+        with trio.gateway.http(key, url) as http:
+            return http.post(CHAT, json=chat(model)).status_code != 429
+
+    assert outdated_for_s(trio, answered) < PROMISED_S
+
+
+def test_a_revoked_keys_open_socket_asks_nothing_more(trio: Trio) -> None:
+    key = trio.key(tenant="socket")
+    model, _ = trio.gateway.model()
+    with open_talk(trio.gateway, key=key) as talk, trio.admin() as http:
+
+        def answered() -> bool:
+            talk.say(type="chat.create", stream_id="a", body=chat(model))
+            last = talk.until("job.done", "error")[-1]
+            return last["type"] == "job.done" or last["error"]["code"] != "invalid_api_key"
+
+        assert answered()
+        asked(http.delete(f"{KEYS}/{key_id(key)}"))
+        assert outdated_for_s(trio, lambda _: answered()) < PROMISED_S
 
 
 FORBIDDEN: list[Any] = [

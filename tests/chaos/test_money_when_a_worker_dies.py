@@ -38,7 +38,7 @@ def test_the_ledger_is_never_below_the_bill_and_shows_each_attempt_that_nobody_k
     gateway.settle()
 
     assert all(answer.right for answer in answers)
-    gateway.check_each_done_once(answers)
+    gateway.check_each_done_once(answers, killed=True)
     attempts = [attempt for row in gateway.rows().values() for attempt in orjson.loads(row["attempts"])]
     unknown = [attempt for attempt in attempts if attempt["outcome"] == "unknown"]
     billed = gateway.upstream.calls.total() * ONE

@@ -13,6 +13,7 @@ import orjson
 import uvloop
 
 from mesh.settings import ProviderConfig
+from routing.health import Room
 from tests.standins import StandIn
 from workers.providers import Call, Endpoint, Provider, open_provider
 
@@ -34,12 +35,16 @@ class Pair:
         return f"{self.adapter}-{self.transport}"
 
     @contextlib.asynccontextmanager
-    async def opened(self, **config: Any) -> AsyncIterator[tuple[StandIn, Provider]]:
+    async def opened(
+        self, heard: Callable[[str, Room], None] | None = None, **config: Any
+    ) -> AsyncIterator[tuple[StandIn, Provider]]:
         """A running stand-in and a provider that is configured for it."""
         async with self.server() as server:
             settings = {"base_url": server.url + server.base, **config}
             provider = open_provider(
-                "up", ProviderConfig.model_validate({"adapter": self.adapter, "transport": self.transport, **settings})
+                "up",
+                ProviderConfig.model_validate({"adapter": self.adapter, "transport": self.transport, **settings}),
+                heard=heard,
             )
             try:
                 yield server, provider

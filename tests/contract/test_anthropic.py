@@ -573,6 +573,7 @@ def test_usage_counts_what_the_cache_gave_and_took(pair: Pair, quirk: str) -> No
     more = {
         "cache_read_input_tokens": 100,
         "cache_creation_input_tokens": 20,
+        "cache_creation": {"ephemeral_5m_input_tokens": 5, "ephemeral_1h_input_tokens": 15},
         "output_tokens_details": {"thinking_tokens": 3},
     }
     body, chunks = run(_exchange(pair, chat(n=2), Reply(), more_usage=more, quirks=frozenset({quirk})))
@@ -581,7 +582,7 @@ def test_usage_counts_what_the_cache_gave_and_took(pair: Pair, quirk: str) -> No
         "prompt_tokens": 262,
         "completion_tokens": 14,
         "total_tokens": 276,
-        "prompt_tokens_details": {"cached_tokens": 200, "cache_write_tokens": 40},
+        "prompt_tokens_details": {"cached_tokens": 200, "cache_write_tokens": 40, "cache_write_1h_tokens": 30},
         "completion_tokens_details": {"reasoning_tokens": 6},
     }
     assert chunks[-1]["usage"] == body["usage"]

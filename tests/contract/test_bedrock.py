@@ -385,13 +385,15 @@ def test_every_reason_that_the_sdk_knows_has_one_of_openais() -> None:
 
 
 def test_what_was_cached_is_part_of_the_prompt() -> None:
-    _, usage = bedrock.answer(call(chat()), [_whole([], cacheReadInputTokens=100, cacheWriteInputTokens=7)])
+    kept = [{"ttl": "1h", "inputTokens": 4}, {"ttl": "5m", "inputTokens": 3}]
+    reported = {"cacheReadInputTokens": 100, "cacheWriteInputTokens": 7, "cacheDetails": kept}
+    _, usage = bedrock.answer(call(chat()), [_whole([], **reported)])
 
     assert usage == {
         "prompt_tokens": 117,
         "completion_tokens": 5,
         "total_tokens": 122,
-        "prompt_tokens_details": {"cached_tokens": 100, "cache_write_tokens": 7},
+        "prompt_tokens_details": {"cached_tokens": 100, "cache_write_tokens": 7, "cache_write_1h_tokens": 4},
     }
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
+from typing import Any
 
+import orjson
 import redis
 
 from mesh import store
-from mesh.job import UNBOUNDED, Hold, State
+from mesh.job import UNBOUNDED, Claim, Hold, State, Target
+from mesh.settings import CircuitLimits
 from tests.conftest import RedisServer, wait_until
 from tests.mesh.test_store import LANE, Do, claim, client, do, end_lease, submission, submit, submitted_and_claimed
 
@@ -156,3 +160,81 @@ def test_a_window_that_was_left_alone_for_long_begins_anew(do: Do, client: redis
     submit(do, submission(holds=(window(3, 3, period_ms=120),)))
     wait_until(lambda: submit(do, submission(holds=(window(3, 3, period_ms=120),))).outcome == "queued", 2)
     assert taken(client) == 3
+
+
+def moved(job: Claim, **more: Any) -> store.Call[str]:
+    """The word that gives a job back to the lane of another target."""
+    spec = dataclasses.replace(job.spec, targets=(*job.spec.targets, Target("other", "m")), at=len(job.spec.targets))
+    return store.release(job, spec, why="elsewhere", **more)
+
+
+def attempt(job: Claim, outcome: str = "failed", **measured: int) -> bytes:
+    target = job.spec.target
+    record = {"attempt": 1, "provider": target.provider, "model": target.model, "outcome": outcome}
+    return orjson.dumps(record | ({"measured": measured} if measured else {}))
+
+
+def test_what_leaves_a_target_settles_its_holds_and_takes_others(do: Do, client: redis.Redis) -> None:
+    holds = (Hold("lane", 1, 9), Hold("open", 1, 9), window(9, 50, unit="tokens"), window(name="r"), budget(500))
+    job = submitted_and_claimed(do, holds=holds)
+    say = moved(
+        job, attempt=attempt(job, tokens=4, cost=70), let_go=("lane", "w", "r"), take=(Hold("next", 1, UNBOUNDED),)
+    )
+    assert [do(say), do(say)] == ["ok", "already"]
+    # The budget waits for the job's end; a request that was sent stays one.
+    assert (taken(client), taken(client, "r"), spent(client)) == (4, 1, 500)
+    assert (client.get("gw:hold:next"), client.exists("gw:hold:lane"), client.get("gw:hold:open")) == (b"1", 0, b"1")
+    do(store.cancel(job.id, "acme"))
+    assert (taken(client), taken(client, "r"), spent(client)) == (4, 1, 70)
+    assert client.exists("gw:hold:next", "gw:hold:open") == 0
+
+
+def test_what_was_never_sent_there_was_never_taken(do: Do, client: redis.Redis) -> None:
+    job = submitted_and_claimed(do, holds=(window(9, 50, unit="tokens"), window(name="r")))
+    do(moved(job, let_go=("w", "r"), undo=True, refund=True))
+    assert (taken(client), taken(client, "r")) == (0, 0)
+
+
+def test_an_unknown_attempt_keeps_what_was_held_at_its_own_target(do: Do, client: redis.Redis) -> None:
+    job = submitted_and_claimed(do, holds=(window(9, 50, unit="tokens"), budget(500)))
+    do(moved(job, attempt=attempt(job, "unknown"), let_go=("w",)))
+    (again,) = claim(do, number=2, providers=[("other", True)]).jobs
+    assert do(store.hold(again, (window(9, 50, unit="tokens", name="b"),))).outcome == "ok"
+    do(
+        store.finish(
+            again.id, again.fence, State.DONE, end=b"end", attempt=attempt(again), measured={"tokens": 5, "cost": 20}
+        )
+    )
+    assert (taken(client), spent(client)) == (9, 520)
+
+
+def test_a_running_job_takes_holds_once_all_or_none(do: Do, client: redis.Redis) -> None:
+    job = submitted_and_claimed(do)
+    wanted = (window(2), Hold("open", 1, 1))
+    assert [do(store.hold(job, wanted)).outcome for _ in range(2)] == ["ok", "ok"]
+    assert (taken(client), client.get("gw:hold:open")) == (2, b"1")
+    submit(do, submission())
+    (late,) = claim(do, number=2).jobs
+    refused = do(store.hold(late, (window(1), Hold("open", 1, 1))))
+    assert (refused.outcome, refused.other, refused.taken, refused.wait_ms) == ("held", "open", 1, 0)
+    assert taken(client) == 2
+    client.rpush("gw:window:broken", "a list")
+    assert do(store.hold(late, (window(1), window(name="broken")))) == store.Holding("broken", "broken")
+    assert taken(client) == 2
+    do(store.finish(job.id, job.fence, State.DONE, end=b"end"))
+    assert do(store.hold(job, wanted)).outcome == "lost"
+    assert client.exists("gw:hold:open") == 0
+
+
+def test_what_is_taken_is_told_without_changing_it(do: Do, client: redis.Redis) -> None:
+    submit(do, submission(holds=(window(2, period_ms=240), Hold("open", 1, 9))))
+    client.rpush("gw:window:broken", "a list")
+    counters = (window(period_ms=240), Hold("open", 1, 9), window(name="broken"), window(name="none"))
+
+    def told() -> list[int]:
+        return list(do(store.health(CircuitLimits(), (), {}, counters)).taken.values())
+
+    before = client.hgetall("gw:window:w")
+    assert told() == [2, 1, 0, 0]
+    wait_until(lambda: told()[0] == 0, 5, "the window has slid on")
+    assert client.hgetall("gw:window:w") in (before, {})

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.acceptance.gateway import Gateway
+from tests.acceptance.gateway import Gateway, opened
 from tests.acceptance.upstream import Upstream
-from tests.conftest import RedisServer, free_port
-from tests.stack import Stack
+from tests.conftest import free_port
 
 SETTINGS = """
 provider_models:
@@ -60,29 +59,13 @@ def upstream() -> Iterator[Upstream]:
 
 @pytest.fixture(scope="session")
 def running(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    folder = tmp_path_factory.mktemp("routing")
-    (folder / "gateway-settings.yaml").write_text(SETTINGS)
-    redis = RedisServer(folder)
-    redis.start()
-    # No GATEWAY_PROVIDERS: what the file enables is live, and a new one is as soon as it stands there.
-    stack = Stack(redis, folder, {"UPSTREAM_URL": f"{upstream.url}/v1", "GATEWAY_PROVIDERS": ""}, LIVE, folder)
     port = free_port()
-    try:
-        web = stack.start_web(GATEWAY_METRICS_PORT=str(port))
-        stack.start_worker()
-        gateway = Running(
-            stack=stack,
-            web=web,
-            upstream=upstream,
-            admin_key=stack.key("acme"),
-            key=stack.key("acme", "user"),
-            other_key=stack.key("umbrella", "user"),
-        )
+    # No GATEWAY_PROVIDERS: what the file enables is live, and a new one is as soon as it stands there.
+    environment, web = {"GATEWAY_PROVIDERS": ""}, {"GATEWAY_METRICS_PORT": str(port)}
+    folder = tmp_path_factory.mktemp("routing")
+    with opened(Running, folder, SETTINGS, upstream, LIVE, environment=environment, web=web) as gateway:
         gateway.metrics_url = f"http://127.0.0.1:{port}/metrics"
         yield gateway
-    finally:
-        stack.stop()
-        redis.stop()
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def outlook(state: dict[str, Any]) -> Outlook:
                 record[moment] = NOW_MS + 1000 * record.pop(span)
         records[name] = record
     found = Outlook(clock=lambda: 500.0)
-    found.update(Known(NOW_MS, state.get("waits_ms", {}), records))
+    found.update(Known(NOW_MS, state.get("waits_ms", {}), records, state.get("taken", {})))
     return found
 
 
@@ -64,7 +64,7 @@ def test_the_table_is_long_and_has_every_rule_and_every_reason() -> None:
     assert not [rule for rule in RULES if f"rule: {rule}" not in text]
     told = {reason for case in TABLE["cases"] for reason in case.get("dropped", {}).values()}
     assert not [reason.value for reason in Reason if reason not in told]
-    assert len(FILTERS) == 11
+    assert len(FILTERS) == 12
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -112,7 +112,7 @@ def test_a_private_request_never_reaches_a_provider_that_is_not(data: st.DataObj
         if claim.spec.target.provider not in private:
             return  # the claim itself refuses it
         outlook = data.draw(outlooks())
-        way = onward.aside(claim, after, outlook, 60.0)
+        way = onward.aside(claim, after, outlook, 60.0, full_s=data.draw(st.sampled_from([0.0, 3.0])))
         if way is None:
             error = data.draw(st.sampled_from(ERRORS))("It failed.")
             way = onward.after(claim, error, after, outlook, 60.0)

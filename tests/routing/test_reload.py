@@ -9,6 +9,7 @@ import pytest
 
 from tests.acceptance.gateway import CHAT, asked, chat, eventually, refused
 from tests.routing.conftest import Running
+from tests.standins import Fault
 
 SOON_S = 2.0
 
@@ -41,6 +42,18 @@ def test_a_new_price_is_charged_by_the_workers(gateway: Running, http: httpx.Cli
     assert cost(model) is None
     gateway.edit("\nmodels:\n", f"\nmodels:\n  {model}: {{input_usd_per_mtok: 1000000, output_usd_per_mtok: 0}}\n")
     assert eventually(lambda: cost(model), lambda usd: usd is not None, SOON_S, "the price is charged") == "11"
+
+
+def test_what_an_unanswered_attempt_costs_is_taken_up_by_the_workers(gateway: Running, http: httpx.Client) -> None:
+    def outcome() -> str:
+        model, part = gateway.model("one-")
+        part.always = Fault("cut")
+        job = gateway.ended(http.post(CHAT, json=chat(model, fallbacks=[])).headers["x-gateway-job"])
+        return str(job["attempts"][0]["outcome"])
+
+    assert outcome() == "unknown"
+    gateway.add("ledger: {unanswered: nothing}\n")
+    eventually(outcome, lambda told: told == "failed", SOON_S, "it costs nothing")
 
 
 def test_a_new_rule_and_a_new_alias_order_the_next_request(gateway: Running, http: httpx.Client) -> None:

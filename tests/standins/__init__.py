@@ -113,6 +113,7 @@ class StandIn:
         self.fault: Fault | None = None
         self.quirks: frozenset[str] = frozenset()
         self.piece_bytes = 0  # streams leave in pieces of this size; 0: an event at a time
+        self.told: Mapping[str, str] = {}  # headers of every answer
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[Mapping[str, str]] = []
         self.url = ""
@@ -182,6 +183,7 @@ class StandIn:
     async def start(self, port: int = 0) -> None:
         app = web.Application(client_max_size=64 * 1024 * 1024)
         self.add_routes(app)
+        app.on_response_prepare.append(self._tell)
         # With cancellation a handler that waits for ever ends as soon as its client hangs up.
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
         await self._runner.setup()
@@ -189,6 +191,9 @@ class StandIn:
         await site.start()
         host, bound = self._runner.addresses[0][:2]
         self.url = f"http://{host}:{bound}"
+
+    async def _tell(self, _: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(self.told)
 
     async def _models(self, request: web.Request) -> web.StreamResponse:
         self.headers.append(dict(request.headers))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import gevent
@@ -91,7 +92,9 @@ def test_what_is_no_key_is_refused(gatekeeper: Gatekeeper, authorization: str, c
     assert caught.value.code == code
 
 
-def test_a_revoked_key_is_refused_within_two_seconds(client: redis.Redis, gatekeeper: Gatekeeper) -> None:
+def test_no_request_that_begins_a_second_after_a_revocation_is_taken(
+    client: redis.Redis, gatekeeper: Gatekeeper
+) -> None:
     key = auth.mint(client)
     gatekeeper.caller(f"Bearer {key}")
     client.delete(f"gw:key:{key.split('-')[1]}")
@@ -102,9 +105,13 @@ def test_a_revoked_key_is_refused_within_two_seconds(client: redis.Redis, gateke
         except Unauthenticated:
             return False
 
-    with gevent.Timeout(2):
+    revoked = began = last = time.monotonic()
+    with gevent.Timeout(20):
         while taken():
-            gevent.sleep(0.05)
+            last = began
+            gevent.sleep(0.02)
+            began = time.monotonic()
+    assert last - revoked < 1
 
 
 def test_ids_that_share_a_beginning_are_not_mixed_up(client: redis.Redis, gatekeeper: Gatekeeper) -> None:

@@ -8,7 +8,7 @@ import datetime as dt
 import hashlib
 import hmac
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,6 +21,7 @@ import pytest
 from mesh import store
 from mesh.allowances import Budget, Export, LedgerSettings
 from mesh.errors import ConfigError
+from mesh.reload import Reloaded
 from mesh.settings import Config, parse_config
 from routing import ledger
 from routing.budgets import nano
@@ -299,3 +300,54 @@ def test_an_alert_that_is_not_taken_is_tried_again_and_then_free_for_others(
     tell(redis_server, story)
     assert len(host.heard) == 3 and len({re.findall(r"webhook-id: (\S+)", head)[0] for head in host.heard}) == 1
     assert client.exists(f"gw:alerted:tenant:acme:{TODAY[:7]}:soft:0.5") == 0
+
+
+def test_a_changed_place_and_a_changed_budget_are_taken_up_without_a_restart(
+    redis_server: RedisServer, tmp_path: Path, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALERTS", SECRET)
+    monkeypatch.setattr("workers.accounts.BOOK_EVERY_S", 0.02)
+    monkeypatch.setattr("workers.accounts.EXPORT_EVERY_S", 0.02)
+    path = tmp_path / "gateway-settings.yaml"
+
+    def write_config(more: str) -> None:
+        path.write_text(f"provider_models: {{}}\nproviders: {{}}\n{more}")
+
+    def exporting(to: str, secret: str = "ALERTS") -> str:
+        alert = f'alerts: {{url: "https://cdn.example.com/alerts", secret_env: {secret}, at: [0.5]}}'
+        export = f'ledger: {{export: {{to: "file://{tmp_path / to}", after_s: 0}}}}'
+        return f"budgets: {{{alert}, each_tenant: {{day_usd: 1}}}}\n{export}"
+
+    async def until(true: Callable[[], object]) -> None:
+        async with asyncio.timeout(10):
+            while not true():  # noqa: ASYNC110  # what is waited for happens in Redis and on disk
+                await asyncio.sleep(0.01)
+
+    async def story(pipe: Pipe) -> None:
+        write_config("")
+        settings = Reloaded(path, parse_config)
+        client = redis_server.client()
+        client.set(f"gw:spent:tenant:acme:{TODAY}", nano(Decimal("0.6")))
+        duties = [asyncio.create_task(each) for each in accounts.duties(pipe, settings, fetcher(host))]
+        write(redis_server, job="nowhere")
+        await until(lambda: client.get("gw:usage:booked"))
+        assert client.xlen("gw:ledger:rows") == 1 and host.bodies == []
+        for place in ("first", "second"):
+            write_config(exporting(place))
+            assert settings.look()
+            write(redis_server, job=place)
+            await until(lambda: client.xlen("gw:ledger:rows") == 0)
+        await until(lambda: host.bodies)
+        # A secret that is none leaves the alerts as they were, and the rest is in force.
+        write_config(exporting("third", "MISSING"))
+        assert settings.look()
+        client.set(f"gw:spent:tenant:owl:{TODAY}", nano(Decimal("0.6")))
+        write(redis_server, job="third", tenant="owl")
+        await until(lambda: len(host.bodies) == 2 and client.xlen("gw:ledger:rows") == 0)
+        for task in duties:
+            task.cancel()
+        await asyncio.gather(*duties, return_exceptions=True)
+
+    tell(redis_server, story)
+    jobs = {place: [row["job"] for row in rows_in(tmp_path / place)] for place in ("first", "second", "third")}
+    assert jobs == {"first": ["nowhere", "first"], "second": ["second"], "third": ["third"]}

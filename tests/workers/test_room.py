@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 from collections.abc import Mapping
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 
-from mesh.settings import ProviderConfig
 from routing.health import Room
-from workers.providers import ADAPTERS, Call, open_provider
+from workers.providers import ADAPTERS
 from workers.transports.room import RoomNames, room_in
 
 NAMES = RoomNames("left", "tokens", "reset", "tokens-reset")
@@ -46,33 +42,6 @@ def test_an_end_may_be_a_moment() -> None:
     end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=30)
     room = room_in({"left": "3", "reset": end.isoformat().replace("+00:00", "Z")}, NAMES)
     assert room is not None and room.whole_s == pytest.approx(30, abs=1)
-
-
-async def _heard() -> list[tuple[str, Room]]:
-    """What is heard of one answer with such headers."""
-
-    async def answer(request: web.Request) -> web.Response:
-        chosen = {"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}
-        body = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [chosen]}
-        told = {"X-RateLimit-Remaining-Requests": "41", "x-ratelimit-reset-requests": "2s"}
-        return web.json_response(body, headers=told)
-
-    app = web.Application()
-    app.router.add_post("/v1/chat/completions", answer)
-    heard: list[tuple[str, Room]] = []
-    async with TestServer(app) as server:
-        config = ProviderConfig(adapter="openai", base_url=str(server.make_url("/v1")))
-        provider = open_provider("p", config, heard=lambda model, room: heard.append((model, room)))
-        body = {"model": "public", "messages": [{"role": "user", "content": "Hello"}]}
-        await provider.answer(
-            Call(endpoint="chat.completions", model="m", public_model="public", body=body, answer_id="1", created=1)
-        )
-        await provider.aclose()
-    return heard
-
-
-def test_an_answers_headers_reach_whoever_listens() -> None:
-    assert asyncio.run(_heard()) == [("m", Room(41, None, 2.0))]
 
 
 def test_each_adapter_says_whether_its_provider_tells() -> None:

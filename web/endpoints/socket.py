@@ -60,9 +60,10 @@ class _Stream:
 class Conversation:
     """One socket: its streams, and the frames that go out."""
 
-    def __init__(self, door: Door, caller: Caller, socket: Server) -> None:
+    def __init__(self, door: Door, authorization: str, socket: Server) -> None:
         self._door = door
-        self._caller = caller
+        self._authorization = authorization
+        self._tenant = self._caller().tenant  # a key never changes its tenant
         self._socket = socket
         self._turn = RLock()
         self._streams: dict[str, _Stream] = {}
@@ -73,6 +74,14 @@ class Conversation:
             "job.cancel": self._cancel,
             "ping": self._ping,
         }
+
+    def _caller(self) -> Caller:
+        """Who asks, as it is now: a socket may live for days, and its key be changed or revoked meanwhile.
+
+        Raises:
+            Unauthenticated: the key holds no longer.
+        """
+        return self._door.gatekeeper.caller(self._authorization)
 
     def serve(self) -> None:
         """Hear frames until the socket closes, then let go of the jobs."""
@@ -150,10 +159,11 @@ class Conversation:
             )
         parsed = check(CHAT, body | {"stream": True}, self._door.config.requests, {})
         job_id = new_id()
-        follower = self._door.follow(self._caller.tenant, job_id)
+        caller = self._caller()
+        follower = self._door.follow(caller.tenant, job_id)
         with contextlib.ExitStack() as stack:
             stack.enter_context(follower)
-            accepted = submit(self._door, self._caller, parsed, job_id=job_id, seal=follower.seal, wait="stream")
+            accepted = submit(self._door, caller, parsed, job_id=job_id, seal=follower.seal, wait="stream")
             follower.masked = accepted.masked
             keep = parsed.fields.disconnect == "continue"
             stream = _Stream(stream_id, follower, accepted.spec.include_usage, keep, accepted)
@@ -165,9 +175,9 @@ class Conversation:
         if type(after) is not int or after < 0:
             raise errors.RequestError("Invalid 'starting_after': expected a whole number.", param="starting_after")
         with contextlib.ExitStack() as stack:
-            job_id = self._text(frame, "job_id")
-            follower = stack.enter_context(attach(self._door, self._caller, job_id, after))
-            status = self._door.pipe.do(store.status(job_id, self._caller.tenant))
+            job_id, caller = self._text(frame, "job_id"), self._caller()
+            follower = stack.enter_context(attach(self._door, caller, job_id, after))
+            status = self._door.pipe.do(store.status(job_id, caller.tenant))
             if status is None:
                 raise errors.NotFound(f"No job '{job_id}' was found.", code="job_not_found", param="job_id")
             stream = _Stream(stream_id, follower, status.spec.include_usage, keep=True)
@@ -179,7 +189,7 @@ class Conversation:
 
     def _cancel(self, frame: Frame) -> None:
         job_id = self._text(frame, "job_id")
-        if self._door.pipe.do(store.cancel(job_id, self._caller.tenant)) is None:
+        if self._door.pipe.do(store.cancel(job_id, self._caller().tenant)) is None:
             raise errors.NotFound(f"No job '{job_id}' was found.", code="job_not_found", param="job_id")
 
     def _start(self, stream: _Stream, stack: contextlib.ExitStack) -> None:
@@ -195,7 +205,7 @@ class Conversation:
                 self._tell_all(stream)
             except (HungUp, ConnectionClosed):
                 if not stream.keep:
-                    self._door.pipe.do(store.cancel(job_id, self._caller.tenant, "hangup"))
+                    self._door.pipe.do(store.cancel(job_id, self._tenant, "hangup"))
             except Exception as error:  # noqa: BLE001  # whoever follows must hear the end
                 with contextlib.suppress(ConnectionClosed):
                     self._say_error(stream.place, shown.of(error), job_id)
@@ -222,7 +232,7 @@ class Conversation:
                 return
 
     def _tell_position(self, stream: _Stream, before: int | None) -> int | None:
-        status = self._door.pipe.do(store.status(stream.follower.job_id, self._caller.tenant))
+        status = self._door.pipe.do(store.status(stream.follower.job_id, self._tenant))
         if status is not None and status.position is not None and status.position != before:
             self._say_queued(stream, status.position, status.eta_ms)
             return status.position
@@ -316,7 +326,7 @@ def blueprint(door: Door) -> Blueprint:
         if door.stopping or len(door.conversations) >= door.config.requests.max_websockets:
             server.close(_TRY_AGAIN_LATER, "no more sockets in this process")
             return
-        conversation = Conversation(door, door.gatekeeper.caller(_authorization()), server)
+        conversation = Conversation(door, _authorization(), server)
         door.conversations.add(conversation)
         try:
             conversation.serve()

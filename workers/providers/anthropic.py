@@ -384,6 +384,9 @@ def _usage(reported: Mapping[str, Any] | None) -> dict[str, Any] | None:
     }
     if read or written:
         usage["prompt_tokens_details"] = {"cached_tokens": read, "cache_write_tokens": written}
+    kept = (reported.get("cache_creation") or {}).get("ephemeral_1h_input_tokens")
+    if kept and written:
+        usage["prompt_tokens_details"]["cache_write_1h_tokens"] = kept  # a part of those written, at a price of its own
     if thought:
         usage["completion_tokens_details"] = {"reasoning_tokens": thought}
     return usage

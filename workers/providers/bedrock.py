@@ -273,6 +273,9 @@ def _usage(reported: Mapping[str, Any] | None) -> dict[str, Any] | None:
     }
     if read or written:
         usage["prompt_tokens_details"] = {"cached_tokens": read or 0, "cache_write_tokens": written or 0}
+    kept = sum(each["inputTokens"] for each in reported.get("cacheDetails") or () if each["ttl"] == "1h")
+    if kept and written:
+        usage["prompt_tokens_details"]["cache_write_1h_tokens"] = kept  # a part of those written, at a price of its own
     return usage
 
 

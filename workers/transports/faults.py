@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from mesh.errors import ProviderBrokeOff, ProviderError, ProviderTimeout, ProviderUnavailable
+from mesh.errors import ProviderBrokeOff, ProviderError, ProviderUnavailable, ProviderUnreached
 
 
 class Refusal(Exception):
@@ -62,7 +62,7 @@ def unreachable(name: str) -> ProviderError:
 
 
 def slow_to_connect(name: str) -> ProviderError:
-    return ProviderTimeout(f"{name} did not accept a connection in time")
+    return ProviderUnreached(f"{name} did not accept a connection in time")
 
 
 def broke_off(name: str) -> ProviderError:

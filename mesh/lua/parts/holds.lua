@@ -7,21 +7,37 @@
 -- one slice at the latest.
 local SLICES = 120
 
--- The window's sum once what is too old is forgotten, what is in `slice`, and which slice is the newest (nil: there was none).
-local function slide(key, slice)
+-- The window's sum once what is too old is left out, what is in `slice`, which slice is the newest (nil: all is too old, or there was
+-- none), and which ones are too old.
+local function sum_up(key, slice)
   local head = redis.call('HMGET', key, 'sum', 'at', slice)
   if not head[1] then return 0, 0, nil end
   local sum, at = tonumber(head[1]), tonumber(head[2])
   if slice <= at then return sum, tonumber(head[3] or '0'), at end
-  if slice - at > SLICES then
-    redis.call('DEL', key)
-    return 0, 0, nil
-  end
+  if slice - at > SLICES then return 0, 0, nil end
   local old = {}
   for each = at - SLICES, slice - SLICES - 1 do old[#old + 1] = each end
   for _, taken in ipairs(redis.call('HMGET', key, unpack(old))) do sum = sum - (tonumber(taken or '0') or 0) end
-  redis.call('HDEL', key, unpack(old))
-  return sum, 0, at
+  return sum, 0, at, old
+end
+
+-- The same, and what is too old is forgotten; the caller writes the sum.
+local function slide(key, slice)
+  local sum, own, at, old = sum_up(key, slice)
+  if old then
+    redis.call('HDEL', key, unpack(old))
+  elseif not at then
+    redis.call('DEL', key)
+  end
+  return sum, own, at
+end
+
+-- What is taken of a counter now; nothing is changed.
+local function taken_of(kind, name, life_ms, now)
+  if kind == 'window' then
+    return (sum_up(P .. 'window:' .. name, math.floor(now * SLICES / life_ms)))
+  end
+  return tonumber(redis.call('GET', P .. (kind == 'open' and 'hold:' or 'spent:') .. name) or '0')
 end
 
 -- After how many ms the oldest slices have given back so much.
@@ -68,6 +84,28 @@ end
 -- What a job remembers of a hold.
 local function hold_line(kind, name, amount, unit, slice)
   return kind .. ' ' .. amount .. ' ' .. unit .. ' ' .. slice .. ' ' .. name .. '\n'
+end
+
+-- What these attempts have measured by unit, and of how many nobody knows: of one target's, or of all.
+local function measured_by(attempts, provider, model)
+  local sums, lost = {}, 0
+  if not (attempts:find('"measured"', 1, true) or attempts:find('"unknown"', 1, true)) then return sums, lost end
+  for _, record in ipairs(cjson.decode('[' .. attempts .. ']')) do
+    if not provider or (record.provider == provider and record.model == model) then
+      if record.outcome == 'unknown' then lost = lost + 1 end
+      for unit, amount in pairs(record.measured or {}) do sums[unit] = (sums[unit] or 0) + amount end
+    end
+  end
+  return sums, lost
+end
+
+-- Parts a job's lines: those of these names, and the others.
+local function part_holds(lines, names)
+  local named, others = '', ''
+  for line, name in (lines or ''):gmatch('(%S+ %d+ %S+ %d+ ([^\n]+)\n)') do
+    if names[name] then named = named .. line else others = others .. line end
+  end
+  return named, others
 end
 
 -- End the holds that these lines tell. measured: by unit, what the job has really taken. lost: attempts of which nobody knows what they

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Mapping
-from typing import Any
 
 import httpx2
 from openai import (
@@ -19,7 +17,8 @@ from openai import (
     OpenAIError,
 )
 
-from workers.transports import Request, Transport, Upstream, faults, tls
+from workers.providers.sdk.stainless import Package, Stainless, answered, http_client, timeout
+from workers.transports import Transport, Upstream, faults
 from workers.transports.faults import Refusal
 
 # All that the SDK can raise at a call; httpx2's and json's leak through it.
@@ -31,72 +30,17 @@ RAISED = (
     json.JSONDecodeError,
     UnicodeDecodeError,
 )
-ANSWERED = "gateway_answered"  # a request's extension: the head of its answer has come
 
 
-class OpenAISDK:
-    """`AsyncOpenAI` by its own `post`, which takes any body and gives back what came: our tables are the types.
-
-    Retries are off (they are the mesh's), and so are redirects and proxies, as in the direct transport.
-    """
-
-    def __init__(self, upstream: Upstream) -> None:
-        self._name = upstream.name
-        self._client = AsyncOpenAI(
-            # The key comes with each call, because it may change; without one no header must go out.
-            api_key="none",
-            base_url=upstream.url,
-            max_retries=0,
-            timeout=httpx2.Timeout(None, connect=upstream.connect_s),
-            http_client=httpx2.AsyncClient(
-                verify=tls.context(),
-                follow_redirects=False,
-                trust_env=False,
-                timeout=httpx2.Timeout(None, connect=upstream.connect_s),
-                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None),
-                event_hooks={"response": [_note_answer]},
-            ),
-        )
-
-    async def send(self, request: Request, headers: Mapping[str, str]) -> dict[str, Any]:
-        options: Any = {"headers": {"Authorization": Omit(), **headers}}
-        try:
-            if request.body is None:
-                answer = await self._client.get(request.path, cast_to=object, options=options)
-            else:
-                answer = await self._client.post(request.path, cast_to=object, body=request.body, options=options)
-        except RAISED as error:
-            raise translated(error, self._name) from error
-        # The SDK gives the bare text of a body whose content type is not JSON.
-        if not isinstance(answer, dict):
-            raise faults.garbled(self._name)
-        return answer
-
-    async def stream(self, request: Request, headers: Mapping[str, str]) -> AsyncGenerator[list[dict[str, Any]], None]:
-        options: Any = {"headers": {"Authorization": Omit(), **headers}}
-        try:
-            stream = await self._client.post(
-                request.path,
-                cast_to=object,
-                body=request.body,
-                options=options,
-                stream=True,
-                stream_cls=AsyncStream[object],
-            )
-            async with stream:
-                async for event in stream:
-                    if not isinstance(event, dict):
-                        raise faults.garbled(self._name)
-                    yield [event]
-        except RAISED as error:
-            raise translated(error, self._name) from error
-
-    async def aclose(self) -> None:
-        await self._client.close()
-
-
-async def _note_answer(response: httpx2.Response) -> None:
-    response.request.extensions[ANSWERED] = True
+def _client(upstream: Upstream) -> AsyncOpenAI:
+    return AsyncOpenAI(
+        # The key comes with each call, because it may change; without one no header must go out.
+        api_key="none",
+        base_url=upstream.url,
+        max_retries=0,
+        timeout=timeout(upstream),
+        http_client=http_client(upstream),
+    )
 
 
 def translated(error: Exception, name: str) -> Exception:
@@ -106,7 +50,7 @@ def translated(error: Exception, name: str) -> Exception:
             # No other timeout of the SDK's is set.
             return faults.slow_to_connect(name)
         case APIConnectionError() | httpx2.RequestError():
-            return faults.broke_off(name) if _answered(error) else faults.unreachable(name)
+            return faults.broke_off(name) if answered(error) else faults.unreachable(name)
         case APIStatusError():
             return faults.refusal(error.status_code, error.response.headers, error.response.content)
         case APIResponseValidationError():
@@ -123,12 +67,5 @@ def translated(error: Exception, name: str) -> Exception:
             return faults.unreachable(name)
 
 
-def _answered(error: APIConnectionError | httpx2.RequestError) -> bool:
-    try:
-        return bool(error.request.extensions.get(ANSWERED))
-    except RuntimeError:
-        return False  # httpx2 raises it for an error that has no request
-
-
 def open_transport(upstream: Upstream) -> Transport:
-    return OpenAISDK(upstream)
+    return Stainless(upstream, Package(_client(upstream), AsyncStream[object], Omit(), RAISED, translated))
