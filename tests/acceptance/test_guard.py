@@ -17,6 +17,7 @@ from tests.acceptance.guarded import REFUSAL, RULES, WAYS, Guarded, Outcome, Way
 from tests.acceptance.upstream import Upstream
 from tests.conftest import RedisServer
 from tests.stack import Stack
+from tests.standins import Fault
 
 LIVE = ("openai", "inner")
 EMAIL, SSN = "jane.roe@example.com", "536-22-8741"
@@ -28,7 +29,7 @@ ways = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
 def gateway(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     folder = tmp_path_factory.mktemp("guarded")
     (folder / "gateway-settings.yaml").write_text(
-        SETTINGS + "guard: {window_chars: 40, overlap_chars: 60, delay_ms: 100, inline_chars: 2000}\n"
+        SETTINGS + "guard: {window_chars: 40, overlap_chars: 60, delay_ms: 700, inline_chars: 2000}\n"
     )
     (folder / "guardrail-settings.yaml").write_text(RULES)
     redis = RedisServer(folder)
@@ -281,6 +282,65 @@ def test_a_silent_provider_does_not_hold_back_what_was_said(gateway: Guarded) ->
             assert next(lines) and time.monotonic() - began < 5
         finally:
             part.let_go()
+
+
+WAITING = "A text that waits: "  # shorter than a window
+broken = pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        pytest.param(WAITING + "<EMAIL_1>", WAITING + EMAIL, id="harmless"),
+        pytest.param(WAITING + SSN, WAITING + "[SSN]", id="personal"),
+        pytest.param(WAITING + BLOCKED, REFUSAL, id="forbidden"),
+    ],
+)
+
+
+def events_of(gateway: Guarded, model: str, **more: Any) -> tuple[str, str, str]:
+    """A stream's job, its text, and the code of the error at its end."""
+    with gateway.http() as http:
+        response = http.post(CHAT, json=chat(model, EMAIL, stream=True, **more))
+    data = [line.removeprefix("data: ") for line in response.text.split("\n") if line.startswith("data: ")]
+    assert data.pop() == "[DONE]"
+    *chunks, last = [orjson.loads(each) for each in data]
+    text = "".join(each["choices"][0]["delta"].get("content") or "" for each in chunks)
+    return response.headers["x-gateway-job"], text, last["error"]["code"]
+
+
+@broken
+def test_what_waits_when_the_time_is_up_is_judged_and_given(gateway: Guarded, said: str, shown: str) -> None:
+    model, part = gateway.model()
+    part.reply = type(part.reply)(said + " and so on" * 9)
+    part.hold(after=1 + len(type(part.reply)(said).pieces()))
+    job, text, code = events_of(gateway, model, timeout_ms=500)
+    part.let_go()
+    assert code == "deadline_exceeded" and text.startswith(shown) and SSN not in text and BLOCKED not in text
+    ended = gateway.ended(job)
+    assert ended["state"] == "expired" and ended["result"]["choices"][0]["message"]["content"] == text
+
+
+@broken
+def test_what_waits_when_a_provider_breaks_off_is_judged_and_given(gateway: Guarded, said: str, shown: str) -> None:
+    model, part = gateway.model()
+    part.reply = type(part.reply)(said + " and so on" * 9)
+    part.always = Fault("cut", after=1 + len(type(part.reply)(said).pieces()))
+    job, text, code = events_of(gateway, model)
+    assert code == "provider_broke_off" and text.startswith(shown) and SSN not in text and BLOCKED not in text
+    ended = gateway.ended(job)
+    assert ended["state"] == "failed" and ended["result"]["choices"][0]["message"]["content"] == text
+    assert len(part.asked) == 1, "its role had been told, so there is no second answer"
+
+
+def test_what_waits_when_a_job_is_cancelled_is_not_told(gateway: Guarded) -> None:
+    model, part = gateway.model()
+    part.reply = type(part.reply)(WAITING + "and so on" * 9)
+    part.hold(after=4)
+    with gateway.http() as http:
+        job = asked(http.post("/v1/jobs", json={"endpoint": CHAT, "body": chat(model, stream=True)}), 202)["id"]
+        eventually(lambda: part.asked, bool)
+        asked(http.delete(f"/v1/jobs/{job}"))
+    ended = gateway.ended(job)
+    part.let_go()
+    assert ended["state"] == "cancelled" and WAITING[:6] not in str(ended.get("result"))
 
 
 def test_the_same_conversation_keeps_its_placeholders(gateway: Guarded) -> None:
