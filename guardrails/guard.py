@@ -175,6 +175,11 @@ class Guard:
         rules = self._scope(stage, *self.policy.scope(tenant=tenant, key=key)).rules
         return self._wanted(self._personal_in(self._blanked(text)), rules)
 
+    def steps(self, stage: Stage, *, tenant: str = "", key: str = "") -> int:
+        """How many steps the operator's patterns take at each character of a text written to make them slow."""
+        allowed = sum(pattern.programsize for pattern in self._allowed)
+        return allowed + self._scope(stage, *self.policy.scope(tenant=tenant, key=key)).patterns.steps
+
     def judge_request(self, body: Mapping[str, Any]) -> Verdict:
         """The verdict on a request body in OpenAI's shape."""
         return ALLOWED

@@ -88,7 +88,7 @@ class Guardian:
         stance = rules.stance(stage, tenant=tenant, key=key)
         if not stance.judges:
             return FINE
-        if self._short(texts):
+        if self._short(texts, stance):
             judgement = judge(rules.guard, texts, stage, tenant=tenant, key=key)
             if self._sentences and rules.doubts(judgement.verdict):
                 return self._surer(judgement, texts, stage, tenant, key)
@@ -122,7 +122,7 @@ class Guardian:
         Raises:
             Overloaded: there is none now.
         """
-        if self._short(texts):
+        if self._short(texts, self.stance(stage, tenant=tenant, key=key)):
             guard = self.rules.current.guard
             return [
                 guard.check(text.value, stage, tenant=tenant, key=key, untrusted=text.role == "tool") for text in texts
@@ -152,10 +152,10 @@ class Guardian:
         Raises:
             Overloaded: as `hide`.
         """
-        if self._short(texts):
-            rules = self.rules.current
-            judged = rules.stance(stage, tenant=tenant, key=key).judges
-            return look(rules.guard, texts, stage, tenant=tenant, key=key, judged=judged)
+        rules = self.rules.current
+        stance = rules.stance(stage, tenant=tenant, key=key)
+        if self._short(texts, stance):
+            return look(rules.guard, texts, stage, tenant=tenant, key=key, judged=stance.judges)
         try:
             rows = self._ask("personal", stage, tenant, key, texts)
         except GuardFailed as error:
@@ -168,8 +168,9 @@ class Guardian:
     def _idlest(self) -> GuardProcess:
         return min(self.processes, key=lambda each: each.waiting)
 
-    def _short(self, texts: Iterable[Text]) -> bool:
-        return sum(len(text.value) for text in texts) <= self._limits.inline_chars
+    def _short(self, texts: Iterable[Text], stance: Stance) -> bool:
+        """Whether texts may be judged here, where everybody waits for it."""
+        return sum(len(text.value) for text in texts) * stance.slowness <= self._limits.inline_chars
 
     def _ask(self, kind: str, stage: Stage, tenant: str, key: str, texts: Sequence[Text]) -> Any:
         return self._idlest.ask(kind, stage, tenant, key, texts)

@@ -64,7 +64,7 @@ class Watch:
     async def judge(self, texts: Sequence[Text]) -> Judgement:
         if not self._stance.judges:
             return FINE
-        if sum(len(text.value) for text in texts) > _LONG_CHARS:
+        if self._is_long(sum(len(text.value) for text in texts)):
             judgement = await asyncio.to_thread(judge, self._guard, texts, Stage.RESPONSE, **self._who)
         else:
             judgement = judge(self._guard, texts, Stage.RESPONSE, **self._who)
@@ -107,7 +107,7 @@ class Watch:
 
     async def _personal(self, text: str, shown: int) -> list[Finding]:
         """What is in a text behind its first characters, which were shown, at offsets from there."""
-        if len(text) > _LONG_CHARS:
+        if self._is_long(len(text)):
             found = await asyncio.to_thread(self._guard.personal, text, Stage.RESPONSE, **self._who)
         else:
             found = self._guard.personal(text, Stage.RESPONSE, **self._who)
@@ -116,6 +116,9 @@ class Watch:
             for each in found
             if each.end > shown
         ]
+
+    def _is_long(self, chars: int) -> bool:
+        return chars * self._stance.slowness > _LONG_CHARS
 
     @property
     def noted(self) -> str:

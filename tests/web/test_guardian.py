@@ -73,6 +73,17 @@ def test_an_edit_that_needs_a_key_is_refused_too(tmp_path: Path) -> None:
     assert not guardian.stance(Stage.REQUEST, **WHO).personal
 
 
+def test_patterns_that_may_take_long_are_not_searched_where_everybody_waits(tmp_path: Path) -> None:
+    slow = "[" + ", ".join(f"'{word}.{{0,500}}z'" for word in ("aa", "ab", "ba", "bb")) + "]"
+    short = [Text("a" * 8, "user", "prompt")]
+    guardian = opened(tmp_path, f"{QUIET}categories: {{VIOLENCE: {{patterns: {slow}}}}}\n")  # and no process is started
+    with pytest.raises(errors.Overloaded):
+        guardian.judge(short, Stage.REQUEST, **WHO)
+    (tmp_path / "guardrail-settings.yaml").write_text(f"{QUIET}categories: {{VIOLENCE: {{patterns: [aa.*z]}}}}\n")
+    assert guardian.rules.look()
+    assert guardian.judge(short, Stage.REQUEST, **WHO).verdict.action is Action.ALLOW
+
+
 @pytest.mark.parametrize("fail", ["open", "closed"])
 def test_what_cannot_be_judged_in_time_follows_the_policy_but_nothing_leaks(tmp_path: Path, fail: str) -> None:
     rules = f"{MASKING}fail: {fail}\ncategories: {{VIOLENCE: {{keywords: [zorblatting]}}}}\n"
