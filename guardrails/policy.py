@@ -288,6 +288,24 @@ class Policy(Level):
         layers = [rules for level in levels if level is not None for rules in level.rules(stage)]
         return reduce(lambda above, below: above.over(below), layers)
 
+    def treated(self, stage: Stage, *, tenant: str = "", key: str = "") -> dict[str, PersonalRule]:
+        """The rules for personal data about which something is done in a text at this stage, by kind.
+
+        To hide from a provider what it has written means nothing, so that in answers MASK counts only where a rule for
+        answers says it.
+        """
+        rules = self.resolved(stage, tenant=tenant, key=key).pii
+        levels = [self, self.tenants.get(tenant), self.keys.get(key)]
+        own = [level.stages[stage].pii for level in levels if level is not None and stage in level.stages]
+        masked = {kind for pii in own for kind, rule in pii.items() if rule.action is not None}
+        return {
+            kind: rule
+            for kind, rule in rules.items()
+            if rule.on
+            and rule.does is not Action.ALLOW
+            and (stage is Stage.REQUEST or rule.does is not Action.MASK or kind in masked)
+        }
+
     def scope(self, *, tenant: str = "", key: str = "") -> tuple[str, str]:
         """The tenant and the key as far as they make a difference."""
         return (tenant if tenant in self.tenants else "", key if key in self.keys else "")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from guardrails.hiding import HIDING, hide
+from guardrails.hiding import HIDING, hide, look
 from guardrails.judging import FINE, Judgement, judge, told
 from guardrails.masking import HoldBack
 from guardrails.rulebook import Rulebook
@@ -108,14 +108,20 @@ class Watch:
     async def _personal(self, text: str, shown: int) -> list[Finding]:
         """What is in a text behind its first characters, which were shown, at offsets from there."""
         if self._is_long(len(text)):
-            found = await asyncio.to_thread(self._guard.personal, text, Stage.RESPONSE, **self._who)
+            found = await asyncio.to_thread(self._found, text)
         else:
-            found = self._guard.personal(text, Stage.RESPONSE, **self._who)
+            found = self._found(text)
         return [
             dataclasses.replace(each, start=max(0, each.start - shown), end=each.end - shown)
             for each in found
             if each.end > shown
         ]
+
+    def _found(self, text: str) -> Sequence[Finding]:
+        """What is in a text, which was judged a moment ago where anything is judged."""
+        judged = self._stance.judges
+        ((found,),) = look(self._guard, [Text(text, "assistant", "")], Stage.RESPONSE, **self._who, judged=judged)
+        return found
 
     def _is_long(self, chars: int) -> bool:
         return chars * self._stance.slowness > _LONG_CHARS
