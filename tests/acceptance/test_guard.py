@@ -20,7 +20,7 @@ from tests.stack import Stack
 from tests.standins import Fault
 
 LIVE = ("openai", "inner")
-EMAIL, SSN = "jane.roe@example.com", "536-22-8741"
+EMAIL, SSN, PHONE = "jane.roe@example.com", "536-22-8741", "415-555-0132"
 BLOCKED, WARNED, LOGGED = "zorblatting", "quibblery", "frandling"
 ways = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
 
@@ -222,6 +222,37 @@ def test_what_is_redacted_in_answers_is_nowhere(gateway: Guarded, way: Way, shif
     assert SSN not in outcome.text and SSN[-4:] not in outcome.text and SSN not in str(gateway.job(outcome.job))
     assert outcome.text.startswith("z" * shift + " your SSN is ") and f"{EMAIL} is how" in outcome.text
     assert outcome.text.endswith("w" * 50) and outcome.finish == "stop"
+
+
+@ways
+def test_what_is_masked_in_answers_is_masked_for_good(gateway: Guarded, way: Way) -> None:
+    model, part = gateway.model()
+    part.reply = type(part.reply)(f"Please call {PHONE}; and then some more words, so that there is a window or two.")
+    outcome = way(gateway, chat(model, f"Call me at {PHONE}"))
+    assert PHONE in sent(part.asked), "nothing is said of it in requests"
+    assert outcome.text == part.reply.text.replace(PHONE, "***-***-**32") and outcome.finish == "stop"
+    assert PHONE not in str(gateway.job(outcome.job)) and outcome.guard is None
+
+
+@ways
+def test_arguments_of_an_answers_calls_are_watched(gateway: Guarded, way: Way) -> None:
+    model, part = gateway.model()
+    part.reply = type(part.reply)("", calls=(("mail", {"to": "<EMAIL_1>", "about": f"{SSN} and {PHONE}"}),))
+    outcome = way(gateway, chat(model, EMAIL))
+    assert [orjson.loads(call) for call in outcome.calls] == [{"to": EMAIL, "about": "[SSN] and ***-***-**32"}]
+    part.reply = type(part.reply)("", calls=(("mail", {"about": f"a {BLOCKED} thing " + "and more " * 9}),))
+    outcome = way(gateway, chat(model))
+    assert outcome.finish == "content_filter" and outcome.text == REFUSAL
+    assert BLOCKED not in str(outcome) and BLOCKED not in str(gateway.job(outcome.job))
+
+
+@ways
+def test_what_a_model_thinks_is_watched_as_what_it_says(gateway: Guarded, way: Way) -> None:
+    model, part = gateway.model()
+    part.reply = type(part.reply)("Nothing to see.", reasoning=f"Perhaps a {BLOCKED} thing. " + "Or not. " * 9)
+    outcome = way(gateway, chat(model))
+    assert outcome.finish == "content_filter" and outcome.text == REFUSAL
+    assert outcome.guard == "block; VIOLENCE" and BLOCKED not in str(gateway.job(outcome.job))
 
 
 PERSONAL = [
@@ -484,5 +515,5 @@ def test_no_text_of_anybody_is_in_a_log(gateway: Guarded) -> None:
     """Last in this file: everything before it was asked of these processes."""
     for process in gateway.stack.processes:
         log = process.log.read_text(errors="replace")
-        for text in (EMAIL, SSN, BLOCKED, WARNED, LOGGED, "gobbledyhook", "harmless", "lorem"):
+        for text in (EMAIL, SSN, PHONE, BLOCKED, WARNED, LOGGED, "gobbledyhook", "harmless", "lorem"):
             assert text not in log, (process.name, text)
