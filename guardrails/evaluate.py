@@ -10,13 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from guardrails.evaluate_pii import outcomes
 from guardrails.guard import Guard
 from guardrails.metrics import Figures, figures, percentile
-from guardrails.policy import CATEGORIES
+from guardrails.policy import CATEGORIES, PERSONAL
 from guardrails.verdicts import Stage
-
-COVERED = 0.5  # of a gold span's characters, from which it counts as found
-_COMPATIBLE = {"ADDRESS": ("ADDRESS", "LOCATION"), "LOCATION": ("LOCATION", "ADDRESS")}
 
 
 @dataclass
@@ -63,13 +61,14 @@ def evaluate(guard: Guard, rows: Iterable[dict[str, Any]]) -> Report:
     took: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         report.rows += 1
+        length = next(name for most, name in _LENGTHS if len(row["text"]) < most)
+        began = time.perf_counter()
         if "spans" in row:
             _personal(guard, row, report)
+            took[length].append((time.perf_counter() - began) * 1e3)
             continue
         stage = Stage.RESPONSE if row.get("kind") == "response" else Stage.REQUEST
-        began = time.perf_counter()
         verdict = guard.check(row["text"], stage)
-        length = next(name for most, name in _LENGTHS if len(row["text"]) < most)
         took[length].append((time.perf_counter() - began) * 1e3)
         content.append({**row, "flagged": [name for name in verdict.flagged if name in CATEGORIES]})
         scores.append([verdict.scores.get(name, 0.0) for name in CATEGORIES])
@@ -105,22 +104,13 @@ def _content(guard: Guard, rows: Sequence[dict[str, Any]], scores: Any, report: 
 
 def _personal(guard: Guard, row: dict[str, Any], report: Report) -> None:
     found = guard.personal(row["text"], Stage.REQUEST)
-    source = str(row.get("source", ""))
-    for span in row["spans"]:
-        tally = report.personal.setdefault(f"{source} / {span['type']}", Spans())
-        tally.gold += 1
-        fitting = _COMPATIBLE.get(span["type"], (span["type"],))
-        covered = sum(
-            max(0, min(one.end, span["end"]) - max(one.start, span["start"])) for one in found if one.kind in fitting
-        )
-        tally.found += covered >= COVERED * (span["end"] - span["start"])
-    for one in found:
-        tally = report.personal.setdefault(f"{source} / {one.kind}", Spans())
-        tally.said += 1
-        fitting = _COMPATIBLE.get(one.kind, (one.kind,))
-        tally.right += any(
-            span["type"] in fitting and span["start"] < one.end and one.start < span["end"] for span in row["spans"]
-        )
+    for kind, what in outcomes(row, found):
+        if kind in PERSONAL:
+            tally = report.personal.setdefault(f"{row.get('source', '')} / {kind}", Spans())
+            tally.gold += what == "labelled"
+            tally.found += what == "found"
+            tally.said += what == "said"
+            tally.right += (what == "said") - (what == "false")
 
 
 def tables(report: Report) -> Iterable[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
@@ -146,10 +136,15 @@ def tables(report: Report) -> Iterable[tuple[str, tuple[str, ...], list[tuple[st
         yield "Harmless rows flagged in any category", ("source", "rows", "flagged", "share", "as"), alarms
     if report.personal:
         spans: list[tuple[str, ...]] = [
-            (name, str(row["spans"]), *(f"{row[key]:.3f}" for key in ("precision", "recall", "f1")))
-            for name, row in ((name, tally.row()) for name, tally in sorted(report.personal.items()))
+            (
+                name,
+                str(tally.gold),
+                str(tally.said),
+                *(f"{tally.row()[key]:.3f}" if tally.gold else "-" for key in ("precision", "recall", "f1")),
+            )
+            for name, tally in sorted(report.personal.items())
         ]
-        yield "Personal data", ("source / type", "spans", "precision", "recall", "F1"), spans
+        yield "Personal data", ("source / type", "spans", "found", "precision", "recall", "F1"), spans
     if report.latency_ms:
         times: list[tuple[str, ...]] = [
             (name, str(int(row["texts"])), *(f"{row[key]:.2f}" for key in ("p50", "p95", "p99")))

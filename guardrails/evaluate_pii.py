@@ -70,7 +70,7 @@ def evaluate(
     counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for row in rows:
         family = next(name for part, name in _FAMILIES if part in row.get("source", ""))
-        for kind, what in _outcomes(row, find(row["text"])):
+        for kind, what in outcomes(row, find(row["text"])):
             counts[family, kind][what] += 1
     return {
         place: Score(count["labelled"], count["found"], count["said"], count["false"])
@@ -78,7 +78,8 @@ def evaluate(
     }
 
 
-def _outcomes(row: Mapping[str, Any], findings: Sequence[Finding]) -> Iterator[tuple[str, str]]:
+def outcomes(row: Mapping[str, Any], findings: Sequence[Finding]) -> Iterator[tuple[str, str]]:
+    """Types, each with what happened to one: "labelled", "found", "said" or "false"; a label has our name of it."""
     labels = [(_TYPES.get(span["type"], span["type"]), span["start"], span["end"]) for span in row["spans"]]
     for kind, start, end in labels:
         covering = _COVERS.get(kind, (kind,)) if kind != "LOCATION" else ("LOCATION",)

@@ -92,6 +92,8 @@ class _Scope:
     rules: Rules
     keywords: Keywords
     patterns: Patterns
+    treated: frozenset[str]  # kinds of personal data about which something is done
+    private: bool  # whether health data of a person makes a text private
 
 
 class Guard:
@@ -175,6 +177,11 @@ class Guard:
         rules = self._scope(stage, *self.policy.scope(tenant=tenant, key=key)).rules
         return self._wanted(self._personal_in(self._blanked(text)), rules)
 
+    def steps(self, stage: Stage, *, tenant: str = "", key: str = "") -> int:
+        """How many steps the operator's patterns take at each character of a text written to make them slow."""
+        allowed: int = sum(pattern.programsize for pattern in self._allowed)
+        return allowed + self._scope(stage, *self.policy.scope(tenant=tenant, key=key)).patterns.steps
+
     def judge_request(self, body: Mapping[str, Any]) -> Verdict:
         """The verdict on a request body in OpenAI's shape."""
         return ALLOWED
@@ -194,6 +201,8 @@ class Guard:
                 rules,
                 Keywords({name: [fold(word).folded for word in rule.keywords or ()] for name, rule in on.items()}),
                 Patterns({name: rule.patterns or () for name, rule in on.items()}),
+                frozenset(self.policy.treated(stage, tenant=tenant, key=key)),
+                stage is Stage.REQUEST and self.policy.phi.force_private,
             )
             self._scopes[(stage, tenant, key)] = scope
         return scope
@@ -223,9 +232,10 @@ class Guard:
             for found in in_view:
                 start, end = view.place(found.start, found.end)
                 findings.append(replace(found, start=start, end=end))
-        personal = self._personal_in(text)
-        verdict = self._decided(findings, self._wanted(personal, rules), rules, trust)
-        private = self.policy.phi.force_private and self._personal is not None and self._personal.is_phi(text, personal)
+        personal = self._personal_in(text) if scope.treated or scope.private else []
+        treated = [found for found in personal if found.kind in scope.treated]
+        verdict = self._decided(findings, treated, rules, trust)
+        private = scope.private and self._personal is not None and self._personal.is_phi(text, personal)
         return replace(verdict, private=private, unsure=unsure and self._sentences is None)
 
     def _in_view(self, view: View, scope: _Scope, trust: Trust) -> tuple[list[Finding], bool]:

@@ -59,7 +59,8 @@ Embedding = Literal["off", "grey-zone", "always"]
 # so `high` flags at 0.5; what is more severe is flagged on less, what is less severe on more.
 THRESHOLDS: Mapping[str, float] = types.MappingProxyType({"low": 0.8, "medium": 0.65, "high": 0.5, "critical": 0.35})
 
-_LONGEST_PATTERN = 4_096  # characters; re2's automaton of one stays below its memory limit
+_LONGEST_PATTERN = 4_096  # characters
+_LARGEST_PATTERN = 10_000  # steps of RE2's program; a text may be made to take each at each character, in 4 ns
 
 
 def compiled(pattern: str) -> re2._Regexp[str]:
@@ -82,8 +83,14 @@ def compiled(pattern: str) -> re2._Regexp[str]:
 def _good_pattern(pattern: str) -> str:
     if len(pattern) > _LONGEST_PATTERN:
         raise ValueError(f"longer than {_LONGEST_PATTERN} characters")
-    if compiled(pattern).search("") is not None:
+    program = compiled(pattern)
+    if program.search("") is not None:
         raise ValueError("matches the empty text, so everything")
+    if program.programsize > _LARGEST_PATTERN:
+        raise ValueError(
+            f"may take {program.programsize} steps at each character of a text, and at most {_LARGEST_PATTERN} are "
+            "allowed: repeat fewer times ({0,60}), or make several patterns of it"
+        )
     return pattern
 
 
@@ -280,6 +287,24 @@ class Policy(Level):
         levels = [self.keys.get(key), self.tenants.get(tenant), self]
         layers = [rules for level in levels if level is not None for rules in level.rules(stage)]
         return reduce(lambda above, below: above.over(below), layers)
+
+    def treated(self, stage: Stage, *, tenant: str = "", key: str = "") -> dict[str, PersonalRule]:
+        """The rules for personal data about which something is done in a text at this stage, by kind.
+
+        To hide from a provider what it has written means nothing, so that in answers MASK counts only where a rule for
+        answers says it.
+        """
+        rules = self.resolved(stage, tenant=tenant, key=key).pii
+        levels = [self, self.tenants.get(tenant), self.keys.get(key)]
+        own = [level.stages[stage].pii for level in levels if level is not None and stage in level.stages]
+        masked = {kind for pii in own for kind, rule in pii.items() if rule.action is not None}
+        return {
+            kind: rule
+            for kind, rule in rules.items()
+            if rule.on
+            and rule.does is not Action.ALLOW
+            and (stage is Stage.REQUEST or rule.does is not Action.MASK or kind in masked)
+        }
 
     def scope(self, *, tenant: str = "", key: str = "") -> tuple[str, str]:
         """The tenant and the key as far as they make a difference."""

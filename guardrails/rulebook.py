@@ -11,6 +11,7 @@ from guardrails.policy import Level, Policy, Strategy, parse_policy
 from guardrails.verdicts import Action, Stage, Verdict
 
 _HIDING = (Action.MASK, Action.REDACT)
+_QUICK_STEPS = 5_000  # of the operator's patterns at each character: 4,000 characters take 80 ms at worst
 _SURE = 0.9  # a score that the sentence model would not bring below a threshold
 
 
@@ -29,6 +30,7 @@ class Stance:
     judges: bool  # whether texts are judged at all
     actions: Mapping[str, Action]  # what is done, by category
     personal: Mapping[str, Treatment]  # what is done, by kind, about personal data that is to be looked for
+    slowness: float  # how many times as long as usual the operator's patterns can make a text take; at least 1
 
     @property
     def idle(self) -> bool:
@@ -63,13 +65,12 @@ class Rulebook:
             weakest = actions.get("PROMPT_INJECTION", Action.ALLOW)
             actions["PROMPT_INJECTION"] = max(weakest, rules.jailbreak.does, key=lambda action: action.weight)
         judges = any(action is not Action.ALLOW for action in actions.values())
-        asked = set(rules.pii) if requested else set(_masked_in_answers(policy, tenant, key))
         personal = {
             kind: Treatment(rule.does, rule.strategy or "placeholder")
-            for kind, rule in rules.pii.items()
-            if rule.on and rule.does is not Action.ALLOW and (kind in asked or rule.does is not Action.MASK)
+            for kind, rule in policy.treated(stage, tenant=tenant, key=key).items()
         }
-        return Stance(judges or (requested and policy.phi.force_private), actions, personal)
+        slowness = max(1.0, self.guard.steps(stage, tenant=tenant, key=key) / _QUICK_STEPS)
+        return Stance(judges or (requested and policy.phi.force_private), actions, personal, slowness)
 
     def doubts(self, verdict: Verdict) -> bool:
         """Whether the sentence model is to be asked about what was judged without it."""
@@ -99,13 +100,3 @@ def _levels(policy: Policy) -> Iterator[Level]:
     yield policy
     yield from policy.tenants.values()
     yield from policy.keys.values()
-
-
-def _masked_in_answers(policy: Policy, tenant: str, key: str) -> Iterator[str]:
-    """The kinds that a rule for answers itself says to mask. To hide from a provider what it has written means
-    nothing, so that other rules' MASK leaves answers as they are."""
-    for level in (policy, policy.tenants.get(tenant), policy.keys.get(key)):
-        stage = level.stages.get(Stage.RESPONSE) if level is not None else None
-        for kind, rule in (stage.pii if stage is not None else {}).items():
-            if rule.action is not None:
-                yield kind

@@ -155,4 +155,9 @@ def _of_answer(answer: Mapping[str, Any]) -> Iterator[_Found]:
                 value = said.get(name)
                 if isinstance(value, str) and value:
                     yield ("choices", at, part, name), value, "assistant"
+                elif isinstance(value, list):  # parts, as some servers tell what was thought and what was said
+                    yield from _every(("choices", at, part, name), value, "assistant")
+            called = (said.get("function_call") or {}).get("arguments")
+            if isinstance(called, str) and called:
+                yield ("choices", at, part, "function_call", "arguments"), called, "assistant"
             yield from _calls(("choices", at, part, "tool_calls"), said.get("tool_calls"), "assistant")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from guardrails import rulebook
@@ -13,19 +12,10 @@ from mesh.settings import HERE
 FILE = "guardrail-settings.yaml"
 
 
-def watched(folder: Path, check: Callable[[Rulebook, str], None] = lambda rules, name: None) -> Reloaded[Rulebook]:
-    """The rulebook of this folder's file; a folder without one is guarded by the file that ships.
-
-    check: is given each new one and the file's name, and raises ConfigError where it cannot be used here.
+def watched(folder: Path) -> Reloaded[Rulebook]:
+    """The rulebook of this folder's file; as long as it has none, of the file that ships.
 
     Raises:
         ConfigError: the file cannot be used.
     """
-
-    def read(text: str, name: str) -> Rulebook:
-        rules = rulebook.read(text, name)
-        check(rules, name)
-        return rules
-
-    path = folder / FILE
-    return Reloaded(path if path.exists() else HERE / "config" / FILE, read)
+    return Reloaded(folder / FILE, rulebook.read, HERE / "config" / FILE)

@@ -22,11 +22,15 @@ class Reloaded(Generic[T]):
     """What a file says now; a bad edit is refused with its place, and what was good before stays.
 
     parse: raises ConfigError, with the file's name and each place that is wrong.
+    otherwise: what is read as long as no file has been at `path`.
     """
 
-    def __init__(self, path: Path, parse: Callable[[str, str], T]) -> None:
-        self.path = path
+    def __init__(self, path: Path, parse: Callable[[str, str], T], otherwise: Path | None = None) -> None:
+        self._wanted = path
+        self.path = path if otherwise is None else otherwise  # the file that is read
         self._parse = parse
+        self._checks: list[Callable[[T, str], None]] = []
+        self._next: T | None = None  # well written, and refused by a check that may think otherwise later
         self._text = self._read()
         self.current: T = parse(self._text, str(path))
         self.text = self._text  # what `current` was read from
@@ -35,7 +39,14 @@ class Reloaded(Generic[T]):
         self.loads = 1  # how often a new content came into force
         self.refusals = 0
 
+    def also(self, check: Callable[[T, str], None]) -> None:
+        """Have this look too at what is in force and at each new content; it refuses by ConfigError, for now."""
+        check(self.current, str(self.path))
+        self._checks.append(check)
+
     def _read(self) -> str:
+        if self._wanted.exists():
+            self.path = self._wanted
         try:
             return self.path.read_text()
         except (OSError, UnicodeDecodeError) as error:
@@ -48,10 +59,14 @@ class Reloaded(Generic[T]):
         """
         try:
             text = self._read()
-            if text == self._text:
+            if text != self._text:
+                self._text, self._next = text, None
+                self._next = self._parse(text, str(self.path))
+            if self._next is None:
                 return False
-            self._text = text
-            self.current = self._parse(text, str(self.path))
+            for check in self._checks:
+                check(self._next, str(self.path))
+            self.current, self._next = self._next, None
         except ConfigError as error:
             if self.refused != str(error):
                 self.refused, self.refusals = str(error), self.refusals + 1

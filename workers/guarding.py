@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from guardrails.hiding import HIDING, hide
+from guardrails.hiding import HIDING, hide, look
 from guardrails.judging import FINE, Judgement, judge, told
 from guardrails.masking import HoldBack
 from guardrails.rulebook import Rulebook
@@ -31,6 +31,7 @@ _HEARD = frozenset((Action.WARN, Action.BLOCK))  # what the caller is told of
 Chunk = dict[str, Any]
 _Voice = tuple[str, ...]  # of a choice: content, or tool_calls, 0, function, arguments
 _SPOKEN = ("content", "reasoning_content", "refusal")
+_CALLED = {"function": "arguments", "custom": "input"}  # kinds of tools, and the text of a call of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Watch:
     async def judge(self, texts: Sequence[Text]) -> Judgement:
         if not self._stance.judges:
             return FINE
-        if sum(len(text.value) for text in texts) > _LONG_CHARS:
+        if self._is_long(sum(len(text.value) for text in texts)):
             judgement = await asyncio.to_thread(judge, self._guard, texts, Stage.RESPONSE, **self._who)
         else:
             judgement = judge(self._guard, texts, Stage.RESPONSE, **self._who)
@@ -106,15 +107,24 @@ class Watch:
 
     async def _personal(self, text: str, shown: int) -> list[Finding]:
         """What is in a text behind its first characters, which were shown, at offsets from there."""
-        if len(text) > _LONG_CHARS:
-            found = await asyncio.to_thread(self._guard.personal, text, Stage.RESPONSE, **self._who)
+        if self._is_long(len(text)):
+            found = await asyncio.to_thread(self._found, text)
         else:
-            found = self._guard.personal(text, Stage.RESPONSE, **self._who)
+            found = self._found(text)
         return [
             dataclasses.replace(each, start=max(0, each.start - shown), end=each.end - shown)
             for each in found
             if each.end > shown
         ]
+
+    def _found(self, text: str) -> Sequence[Finding]:
+        """What is in a text, which was judged a moment ago where anything is judged."""
+        judged = self._stance.judges
+        ((found,),) = look(self._guard, [Text(text, "assistant", "")], Stage.RESPONSE, **self._who, judged=judged)
+        return found
+
+    def _is_long(self, chars: int) -> bool:
+        return chars * self._stance.slowness > _LONG_CHARS
 
     @property
     def noted(self) -> str:
@@ -169,12 +179,16 @@ class _Choice:
     """One choice of a stream."""
 
     index: int
+    role: str = ""  # as it was told
     ended: bool = False  # nothing more of it is published
     cut: bool = False  # it was refused, and its provider has not ended it
     waiting: dict[_Voice, str] = field(default_factory=dict)  # not yet judged, in the order in which it came
     before: dict[_Voice, str] = field(default_factory=dict)  # the end of what was judged
+    cleared: dict[_Voice, str] = field(default_factory=dict)  # judged, and not yet published
     held: dict[_Voice, HoldBack] = field(default_factory=dict)
+    calls: dict[str, Chunk] = field(default_factory=dict)  # the heads of tool calls as they were told
     logprobs: dict[str, list[Any]] = field(default_factory=dict)
+    spelt: int = 0  # characters that were published since the last token whose log probability was
 
     @property
     def length(self) -> int:
@@ -236,28 +250,28 @@ class Gate:
                 elif not self._watch.watches or state.length >= self._watch.limits.window_chars:
                     await self._release(state)
             if not chunk.get("choices"):
-                await self._release_all()
+                await self._release_all(last=False)
             if rest or not chunk.get("choices"):
                 await self._publish(chunk | {"choices": rest})
             self._arm()
 
     async def end(self) -> None:
-        """Publish what still waits: no more will come."""
+        """Publish what still waits and may be seen: no more will come. Also after a `feed` that was cancelled."""
         async with self._turn:  # which the timer gives back only when what it took has been published
             self.stop()
             if self._broke is not None:
                 raise self._broke
-            await self._release_all()
+            await self._release_all(last=True)
 
     def stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
             self._task = None
 
-    async def _release_all(self) -> None:
+    async def _release_all(self, *, last: bool) -> None:
         for state in self._choices.values():
             if not state.ended:
-                await self._release(state, last=True)
+                await self._release(state, last=last)
 
     def _arm(self) -> None:
         if self._watch.watches and self._task is None and self._waits:
@@ -280,118 +294,162 @@ class Gate:
                     return
 
     def _take(self, state: _Choice, choice: Mapping[str, Any]) -> Chunk | None:
-        """Put the texts of a choice to what waits; what is left of it, where that is anything."""
+        """Put the texts of a choice to what waits; what is left of it, where that says anything."""
         for name, values in (choice.get("logprobs") or {}).items():
             if isinstance(values, list):
                 state.logprobs.setdefault(name, []).extend(values)
         left = {name: value for name, value in choice.items() if name not in ("delta", "text", "logprobs")}
-        keep = bool(left.get("finish_reason"))
         if "text" in choice:
-            self._wait(state, ("text",), choice["text"])
+            _wait(state, ("text",), choice["text"])
             left["text"] = ""
         if "delta" in choice:
-            delta = {}
-            for name, value in (choice["delta"] or {}).items():
-                if name in _SPOKEN and isinstance(value, str) and value:
-                    self._wait(state, (name,), value)
-                elif name == "tool_calls":
-                    delta.update(self._take_calls(state, value or ()))
-                elif name in _SPOKEN:
-                    delta[name] = value  # an empty beginning
-                else:
-                    delta[name] = value
-            keep = keep or bool(delta)
-            left["delta"] = delta
-        return left | {"logprobs": None} if keep else None
-
-    def _take_calls(self, state: _Choice, calls: Sequence[Mapping[str, Any]]) -> Chunk:
-        heads = []
-        for call in calls:
-            head = dict(call)
-            for kind, text in (("function", "arguments"), ("custom", "input")):
-                said = call.get(kind)
-                if said and said.get(text):
-                    self._wait(state, ("tool_calls", str(call.get("index", 0)), kind, text), said[text])
-                    rest = {name: value for name, value in said.items() if name != text}
-                    head[kind] = {**rest, text: ""} if rest else {}
-            if any(head.get(name) for name in ("id", "function", "custom")):
-                heads.append(head)
-        return {"tool_calls": heads} if heads else {}
-
-    def _wait(self, state: _Choice, voice: _Voice, text: str) -> None:
-        state.waiting[voice] = state.waiting.get(voice, "") + text
+            left["delta"] = _untold(state, choice["delta"] or {})
+        return left | {"logprobs": None} if left.get("finish_reason") or left.get("delta") else None
 
     async def _release(self, state: _Choice, *, last: bool = False, keep: bool = True) -> None:
         """Judge what waits of a choice, and publish it or its refusal.
 
+        Whoever is cancelled here loses nothing: what was not judged waits still, and what was not published is cleared.
+
         keep: the end of it, where personal data may have begun, unless it is the last.
         """
-        waiting, state.waiting = state.waiting, {}
-        if self._watch.watches and waiting:
-            shown = await self._judged(state, waiting, tail=_TAIL_CHARS if keep and not last else 0)
-            if shown is None:
-                state.cut = not last
-                await self._refuse(state)
-                return
-            waiting = shown
-        out = {}
-        for voice, text in waiting.items():
-            out[voice] = self._spoken(state, voice, text)
-        if last:
-            for voice, held in state.held.items():
-                out[voice] = out.get(voice, "") + held.flush()
-        for voice, text in out.items():
+        if state.waiting and not await self._cleared(state, tail=_TAIL_CHARS if keep and not last else 0):
+            state.cut = not last
+            await self._refuse(state)
+            return
+        for voice in dict.fromkeys((*state.cleared, *(state.held if last else ()))):
+            text = self._spoken(state, voice, state.cleared.pop(voice, ""), last=last)
             if text:
-                await self._say(state, _delta(voice, text))
+                await self._say(state, _delta(voice, text), logprobs=_leaving(state, voice, text, last=last))
 
-    def _spoken(self, state: _Choice, voice: _Voice, text: str) -> str:
+    def _spoken(self, state: _Choice, voice: _Voice, text: str, *, last: bool) -> str:
         if not self._watch.holds:
             return text
         if voice not in state.held:
             state.held[voice] = HoldBack()
-        return state.held[voice].feed(text)
+        return state.held[voice].feed(text) + (state.held[voice].flush() if last else "")
 
-    async def _judged(self, state: _Choice, waiting: Mapping[_Voice, str], *, tail: int) -> dict[_Voice, str] | None:
-        """What may be seen of what waited; None where that is blocked."""
-        overlap = self._watch.limits.overlap_chars
-        texts = [
-            Text(state.before.get(voice, "") + text, "assistant", ".".join(voice)) for voice, text in waiting.items()
-        ]
-        judgement = await self._watch.judge(texts)
-        if judgement.verdict.action is Action.BLOCK:
-            return None
-        before = [state.before.get(voice, "") for voice in waiting]
-        hidden = await self._watch.hide(list(waiting.values()), before, tail=tail)
-        if hidden.blocked:
-            return None
-        if hidden.changed:
-            state.logprobs.clear()
-        for text, voice, rest in zip(texts, waiting, hidden.rests, strict=True):
-            if rest:
-                state.waiting[voice] = rest
-            passed = text.value[: len(text.value) - len(rest)]
-            state.before[voice] = passed[-overlap:] if overlap else ""
-        return dict(zip(waiting, hidden.shown, strict=True))
+    async def _cleared(self, state: _Choice, *, tail: int) -> bool:
+        """Whether what waited may be seen; then it is cleared, but for what waits for more."""
+        rests: Sequence[str] = [""] * len(state.waiting)
+        shown: Sequence[str] = list(state.waiting.values())
+        if self._watch.watches:
+            overlap = self._watch.limits.overlap_chars
+            before = [state.before.get(voice, "") for voice in state.waiting]
+            texts = [
+                Text(ahead + text, "assistant", ".".join(voice))
+                for ahead, (voice, text) in zip(before, state.waiting.items(), strict=True)
+            ]
+            judgement = await self._watch.judge(texts)
+            if judgement.verdict.action is Action.BLOCK:
+                return False
+            hidden = await self._watch.hide(list(state.waiting.values()), before, tail=tail)
+            if hidden.blocked:
+                return False
+            if hidden.changed:
+                state.logprobs.clear()
+            shown, rests = hidden.shown, hidden.rests
+            for text, voice, rest in zip(texts, state.waiting, rests, strict=True):
+                passed = text.value[: len(text.value) - len(rest)]
+                state.before[voice] = passed[-overlap:] if overlap else ""
+        for voice, piece in zip(state.waiting, shown, strict=True):
+            state.cleared[voice] = state.cleared.get(voice, "") + piece
+        state.waiting = {voice: rest for voice, rest in zip(state.waiting, rests, strict=True) if rest}
+        return True
 
     async def _refuse(self, state: _Choice) -> None:
-        state.logprobs.clear()
+        state.ended = True
         refusal = self._watch.refusal
         text = self._head.get("object") == "text_completion"
         await self._say(state, {"text": refusal} if text else {"delta": {"content": refusal}})
         end: Chunk = {"text": ""} if text else {"delta": {}}
         await self._say(state, end, "content_filter")
-        state.ended = True
 
-    async def _say(self, state: _Choice, said: Chunk, finish: str | None = None) -> None:
-        logprobs, state.logprobs = state.logprobs, {}
+    async def _say(
+        self, state: _Choice, said: Chunk, finish: str | None = None, *, logprobs: Chunk | None = None
+    ) -> None:
         choice = {"index": state.index, **said, "logprobs": logprobs or None, "finish_reason": finish}
         await self._publish({**self._head, "choices": [choice]})
+
+
+def _wait(state: _Choice, voice: _Voice, text: str) -> None:
+    if text:
+        state.waiting[voice] = state.waiting.get(voice, "") + text
+
+
+def _untold(state: _Choice, delta: Mapping[str, Any]) -> Chunk:
+    """What of a delta is no text and was not told before: a role, which may come with empty texts; heads of calls."""
+    rest: Chunk = {}
+    for name, value in delta.items():
+        if name == "tool_calls":
+            heads = [head for call in value or () if (head := _head_of(state, call))]
+            if heads:
+                rest[name] = heads
+        elif name == "function_call" and value:
+            _wait(state, (name, "arguments"), value.get("arguments") or "")
+            if value.get("name"):
+                rest[name] = {"name": value["name"], "arguments": ""}
+        elif name in _SPOKEN and value:
+            parts = answer_texts({"choices": [{"delta": {name: value}}]})
+            _wait(state, (name,), value if isinstance(value, str) else "".join([part.value for part in parts]))
+        else:
+            rest[name] = value
+    if rest.get("role") in (None, state.role):
+        return {name: value for name, value in rest.items() if value and name != "role"}
+    state.role = rest["role"]
+    return rest
+
+
+def _head_of(state: _Choice, call: Mapping[str, Any]) -> Chunk:
+    """What of a piece of a tool call is not its arguments, where that is anything new."""
+    index = str(call.get("index", 0))
+    head = {name: value for name, value in call.items() if name not in _CALLED and value is not None}
+    for kind, text in _CALLED.items():
+        said = call.get(kind) or {}
+        _wait(state, ("tool_calls", index, kind, text), said.get(text) or "")
+        named = {name: value for name, value in said.items() if name != text and value}
+        if named:
+            head[kind] = {**named, text: ""}
+    # Some tell the whole head with every piece. A name may itself come in pieces, and these have no id.
+    if not head.get("id"):
+        return head if not _CALLED.keys().isdisjoint(head) else {}
+    known = state.calls.get(index)
+    state.calls[index] = head
+    return {} if known is not None and known.items() >= head.items() else head
+
+
+def _leaving(state: _Choice, voice: _Voice, text: str, *, last: bool) -> Chunk:
+    """The log probabilities of the tokens of what is said now: those of what waits would tell what is not judged."""
+    if voice == ("text",):
+        tokens, names = state.logprobs.get("tokens", []), list(state.logprobs)
+    elif voice[0] in state.logprobs:
+        tokens, names = [each.get("token") or "" for each in state.logprobs[voice[0]]], [voice[0]]
+    else:
+        return {}
+    state.spelt += len(text)
+    count = len(tokens)
+    if not last:
+        # From both ends: some servers leave blanks out of their tokens, others spell out bytes.
+        ends = list(itertools.accumulate(map(len, tokens)))
+        waits = len(state.waiting.get(voice, ""))
+        count = sum(end <= state.spelt and ends[-1] - end >= waits for end in ends)
+        state.spelt -= ends[count - 1] if count else 0
+    return {name: _first(state.logprobs[name], count) for name in names} if count else {}
+
+
+def _first(values: list[Any], count: int) -> list[Any]:
+    """The first of these, which then are gone."""
+    first = values[:count]
+    del values[:count]
+    return first
 
 
 def _delta(voice: _Voice, text: str) -> Chunk:
     if voice[0] == "text":
         return {"text": text}
-    if voice[0] != "tool_calls":
+    if len(voice) == 1:
         return {"delta": {voice[0]: text}}
+    if voice[0] == "function_call":
+        return {"delta": {voice[0]: {voice[1]: text}}}
     _, index, kind, name = voice
     return {"delta": {"tool_calls": [{"index": int(index), kind: {name: text}}]}}

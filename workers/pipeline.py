@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -67,6 +67,12 @@ class Tools:
     recorder: Recorder  # what they did to us
 
 
+def _choices(body: Mapping[str, Any]) -> int:
+    """How many choices an answer to this request has."""
+    prompt = body.get("prompt")
+    return (len(prompt) if isinstance(prompt, list) else 1) * (body.get("n") or 1)
+
+
 class Attempt:
     """One worker's try at one job."""
 
@@ -82,6 +88,7 @@ class Attempt:
         self._assembly = Assembly()  # of what was published
         # What the provider said, where that may differ from what was published: it is billed all the same.
         self._heard: Assembly | None = None
+        self._gate: Gate | None = None  # what a stream has to pass, where anything is watched
         self._unjudged: dict[str, Any] | None = None
         self._answer: dict[str, Any] | None = None
         self._call: Call | None = None
@@ -131,6 +138,8 @@ class Attempt:
         finally:
             self._ending = True
             timer.cancel()
+            if self._gate is not None:
+                self._gate.stop()
         await self._publisher.drained()
         try:
             if self.stopped:
@@ -216,21 +225,22 @@ class Attempt:
 
     async def _stream(self, provider: Provider, call: Call) -> None:
         chunk: dict[str, Any] = {}
-        gate = self._gate(call)
-        async with contextlib.aclosing(provider.stream(call, self._tally)) as chunks, self._ending_of(gate):
+        if not self._watch.idle:
+            self._heard = Assembly()
+            self._gate = Gate(self._watch, self._publish, _choices(call.body))
+        async with contextlib.aclosing(provider.stream(call, self._tally)) as chunks:
             async for chunk in chunks:
                 if self._first_s is None:
                     self._first_s = time.monotonic() - self._began
                     self._dropped = tuple(chunk.pop("gateway_dropped", ()))
                 if not chunk["choices"] and chunk.get("usage"):
                     self._usage = chunk["usage"]
-                if gate is None:
-                    self._assembly.feed(chunk)
-                    await self._publisher.add(delta(orjson.dumps(chunk)))
-                    continue
-                await self._pass(gate, chunk)
-                if gate.closed:
+                if self._heard is not None:
+                    self._heard.feed(chunk)
+                await (self._publish(chunk) if self._gate is None else self._gate.feed(chunk))
+                if self._gate is not None and self._gate.closed:
                     break
+        await self._let_out()
         self._answer = self._assembly.answer()
         if self._usage is None:
             self._count()
@@ -241,35 +251,16 @@ class Attempt:
         self._assembly.feed(chunk)
         await self._publisher.add(delta(orjson.dumps(chunk)))
 
-    def _gate(self, call: Call) -> Gate | None:
-        """What a stream has to pass; None where nothing is watched."""
-        if self._watch.idle:
-            return None
-        self._heard = Assembly()
-        prompt = call.body.get("prompt")
-        prompts = len(prompt) if isinstance(prompt, list) else 1
-        return Gate(self._watch, self._publish, prompts * (call.body.get("n") or 1))
+    async def _let_out(self) -> None:
+        """Publish what still waits at the gate and may be seen: nothing more will come."""
+        if self._gate is not None:
+            await self._gate.end()
 
-    async def _pass(self, gate: Gate, chunk: dict[str, Any]) -> None:
-        assert self._heard is not None
-        self._heard.feed(chunk)
-        await gate.feed(chunk)
-
-    @contextlib.asynccontextmanager
-    async def _ending_of(self, gate: Gate | None) -> AsyncIterator[None]:
-        """What still waits at the gate is published, unless the job may yet be done elsewhere or nobody wants it."""
-        if gate is None:
-            yield
-            return
-        try:
-            yield
-            await gate.end()
-        except GatewayError:
-            if self.said:
-                await gate.end()
-            raise
-        finally:
-            gate.stop()
+    async def _let_out_late(self) -> None:
+        """The same for an answer that broke off, once it is known that nobody else will give another."""
+        if self.claim.spec.stream:
+            await self._let_out()
+            await self._publisher.drained()
 
     async def _judged(self, body: dict[str, Any]) -> dict[str, Any]:
         if not self._watch.watches:
@@ -279,15 +270,14 @@ class Attempt:
 
     def _count(self) -> None:
         """Where the provider reported no usage, or had not yet: what has come is billed all the same."""
-        if self._usage is not None or self._call is None:
-            return
-        self._usage = self._tally.usage()
-        known = self._tally.prompt()
-        heard = self._unjudged or (self._answer if self._heard is None else self._heard.answer())
-        if self._usage is None and (heard or known):
-            self._usage = estimate.usage(self._call.endpoint, self._call.body, heard or {}, known)
-            self._estimated = True
-        if self._usage is not None and self._answer:
+        if self._usage is None and self._call is not None:
+            self._usage = self._tally.usage()
+            known = self._tally.prompt()
+            heard = self._unjudged or (self._answer if self._heard is None else self._heard.answer())
+            if self._usage is None and (heard or known):
+                self._usage = estimate.usage(self._call.endpoint, self._call.body, heard or {}, known)
+                self._estimated = True
+        if self._answer and self._usage is not None and not self._answer.get("usage"):
             self._answer["usage"] = self._usage
             if self._estimated:
                 self._answer["gateway"] = {"estimated": True}
@@ -296,22 +286,27 @@ class Attempt:
         if why == "lost":
             log.warning("lease_lost", job=self.claim.id, fence=self.claim.fence)
             return
-        self._reckon()
-        lost = self._is_lost()
         if why == "shutdown" and not self.said:
+            self._reckon()
+            lost = self._is_lost()
             record = self._record("unknown" if lost else "released", self._cost(self._cost_usd(), lost=lost))
             word = await self._release(Onward(self.claim.spec), record, why="shutdown", refund=True)
             if word in _RELEASED:
                 return
             why = word
         state, kind, message = _STOPS.get(why, _CANCELLED)
-        await self._end(state, kind(message), why=why, lost=lost)
+        if why in _STOPS:
+            await self._let_out_late()
+        self._reckon()
+        await self._end(state, kind(message), why=why, lost=self._is_lost())
 
     async def _end_failed(self, error: GatewayError) -> None:
         tools = self._tools
+        way = None if self.said else onward.after(self.claim, error, tools.config, tools.outlook, self._left_s())
+        if way is None:
+            await self._let_out_late()
         self._reckon()
         lost = error.unanswered and self._is_lost()
-        way = None if self.said else onward.after(self.claim, error, tools.config, tools.outlook, self._left_s())
         if way is None:
             await self._end(State.FAILED, error, why=error.code, lost=lost)
             return

@@ -37,16 +37,14 @@ class DatesOfBirth:
             after=14,
         )
         self._another = Context(
-            r"founded|issued?|expir\w+|admi\w+|visit|collected|reported|created|updated|due|deadline|since", before=14
+            r"founded|issued?|expir[a-z]+|admi[a-z]+|visit|collected|reported|created|updated|due|deadline|since",
+            before=14,
         )
 
     def find(self, text: str) -> Iterator[Finding]:
         if not self._birth.anywhere(text):
             return
+        birth, another = self._birth.on(text), self._another.on(text)
         for start, end in self._dates.spans(text):
-            if (
-                alone(text, start, end, "-/.")
-                and self._birth.near(text, start, end)
-                and not self._another.near(text, start, end)
-            ):
+            if alone(text, start, end, "-/.") and birth.near(start, end) and not another.near(start, end):
                 yield Finding("DOB", start, end, 0.95, self.name)

@@ -49,13 +49,14 @@ class Cards:
         )
 
     def find(self, text: str) -> Iterator[Finding]:
+        context = self._context.on(text)
         for start, end in self._numbers.spans(text):
             number = digits(text[start:end])
             if not alone(text, start, end, "-") or not _grouped(text[start:end]):
                 continue
             if _issued(number) and luhn(number):
                 yield Finding("CREDIT_CARD", start, end, 0.99, self.name)
-            elif number.startswith(_SHORT_MAESTRO) and luhn(number) and self._context.near(text, start, end):
+            elif number.startswith(_SHORT_MAESTRO) and luhn(number) and context.near(start, end):
                 yield Finding("CREDIT_CARD", start, end, 0.9, self.name)
 
 

@@ -34,10 +34,11 @@ class MedicalRecords:
                 yield Finding("MEDICAL_RECORD", start, end, 0.97, self.name)
         if not self._named.anywhere(text):
             return
+        named, contrary = self._named.on(text), self._contrary.on(text)
         for start, end in self._numbers.spans(text):
             if (
                 len(digits(text[start:end])) >= 4
                 and alone(text, start, end, "-/.:")
-                and self._named.distance(text, start) < self._contrary.distance(text, start)
+                and named.distance(start) < contrary.distance(start)
             ):
                 yield Finding("MEDICAL_RECORD", start, end, 0.93, self.name)

@@ -14,21 +14,23 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from guardrails.detectors.tagging import BUCKETS, COMMON, FIRST, LAST, PLACE, REACH, TOWN, Lists, Reader, tokens
+from guardrails.detectors.tagging import BUCKETS, COMMON, FIRST, LAST, PLACE, REACH, TOKENS, TOWN, Lists, Reader
 from guardrails.verdicts import Finding
 
 LABELS = ("", "NAME", "ADDRESS", "LOCATION", "ORG")  # an organisation is told apart, not reported
 WEIGHTS = Path(__file__).parent.parent / "weights"
 KINDS = ("NAME", "ADDRESS", "LOCATION")
-_DOUBT = 6.0  # how far an ordinary word's score may lead and a neighbour still turn it
+_ROUNDING = 1e-6
 _BLOCK = 2_048  # tokens whose features are in memory at once
 _SCORE = {"NAME": 0.6, "ADDRESS": 0.65, "LOCATION": 0.55}
 
-_Floats = npt.NDArray[np.float32]
+_Floats = npt.NDArray[np.float64]
+_FIELDS = np.dtype("<u2")  # four in one number, a label each: added up, they don't touch each other
+_ZERO = 256  # what stands for no weight in a field, which holds nothing negative
 
 
 class Weights:
-    """The weights of the tagger: one row of small integers for each feature that has any."""
+    """The weights of the tagger: for each feature, how much more each label is likely than none at all."""
 
     def __init__(
         self,
@@ -38,12 +40,13 @@ class Weights:
         pairs: Sequence[Sequence[float]],
         caution: float,
     ) -> None:
-        self._index = np.zeros(BUCKETS, np.int32)
-        self._index[buckets] = np.arange(1, len(buckets) + 1, dtype=np.int32)
-        self._rows = np.vstack([np.zeros((1, rows.shape[1]), np.int8), rows])
-        self._scale = np.float32(scale)
-        self._caution = np.array([caution, *[0] * (len(LABELS) - 1)], np.float32)
-        self.before = list(zip(*pairs, strict=True))  # for each label, the weight of every label before it
+        more = rows[:, 1:].astype(np.int16) - rows[:, :1] + _ZERO
+        self._packed = np.full((BUCKETS, len(LABELS) - 1), _ZERO, _FIELDS).view("<u8").ravel()
+        self._packed[buckets] = more.astype(_FIELDS).view("<u8").ravel()
+        self._scale = scale
+        self._caution = caution
+        self.pairs = np.array(pairs, np.float64)  # a row for the label before
+        self.before = self.pairs.T.tolist()  # for each label, the weight of every label before it
 
     @classmethod
     def read(cls, path: Path) -> Weights:
@@ -54,9 +57,10 @@ class Weights:
             )
 
     def scores(self, features: npt.NDArray[np.int64]) -> _Floats:
-        """A row a token, a column a label."""
-        summed: _Floats = self._rows[self._index[features]].sum(axis=1, dtype=np.int32).astype(np.float32)
-        return summed * self._scale + self._caution
+        """A row a token, a column a label: how much likelier it is than none, which is the first."""
+        summed = self._packed.take(features, mode="clip").sum(axis=1).view(_FIELDS).reshape(-1, len(LABELS) - 1)
+        more = (summed.astype(np.int64) - _ZERO * features.shape[1]) * self._scale - self._caution
+        return np.hstack([np.zeros((len(more), 1)), more])
 
 
 class Names:
@@ -70,14 +74,15 @@ class Names:
         return cls(Reader(Lists.read(folder / "names_lists.txt.gz")), Weights.read(folder / "names.npz"))
 
     def find(self, text: str) -> Iterator[Finding]:
-        if not any(map(str.isalpha, text)):
+        words = TOKENS.findall(text)
+        if not any(map(str.isalpha, words)):
             return
-        found = tokens(text)
-        words = [token for token, _, _ in found]
-        for label, first, last in _runs(tag(words, self._reader, self._weights)):
+        runs = list(_runs(tag(words, self._reader, self._weights)))
+        spans = [found.span() for found in TOKENS.finditer(text)] if runs else []
+        for label, first, last in runs:
             kind = LABELS[label]
             if kind in KINDS and self._plausible(kind, words[first : last + 1]):
-                yield Finding(kind, found[first][1], found[last][2], _SCORE[kind], self.name)
+                yield Finding(kind, spans[first][0], spans[last][1], _SCORE[kind], self.name)
 
     def _plausible(self, kind: str, words: Sequence[str]) -> bool:
         """No tiny address, no name with digits in it, and in small letters only names that the lists know."""
@@ -98,14 +103,24 @@ def tag(words: Sequence[str], reader: Reader, weights: Weights) -> list[int]:
         before = min(start, REACH)
         block = words[start - before : start + _BLOCK + REACH]
         scores = weights.scores(reader.features(block))[before : before + _BLOCK]
-        for first, last in _doubtful(scores):
+        for first, last in _doubtful(scores, weights.pairs):
             labels[start + first : start + last] = _best(scores[first:last].tolist(), weights.before)
     return labels
 
 
-def _doubtful(scores: _Floats) -> Iterator[tuple[int, int]]:
-    """Stretches outside of which no neighbour could make a token anything but an ordinary word."""
-    doubtful = np.flatnonzero(scores[:, 0] - scores[:, 1:].max(axis=1) < _DOUBT)
+def _doubtful(scores: _Floats, pairs: _Floats) -> Iterator[tuple[int, int]]:
+    """Stretches outside of which the best labels are surely none.
+
+    Labels other than none come in runs. A run is worth at most what its tokens gain, each with the best step from one
+    of them to the next, less what the cheapest way in and out costs; a token of the best labels is in a run that is
+    worth something.
+    """
+    steps = pairs - pairs[0, 0]
+    step = steps[1:, 1:].max()
+    least = step - steps[0, 1:].max() - steps[1:, 0].max()
+    gains = scores[:, 1:].max(axis=1) + step
+    worth = _up_to(gains) + _up_to(gains[::-1])[::-1] - gains
+    doubtful = np.flatnonzero(worth >= least - _ROUNDING)
     if not len(doubtful):
         return
     breaks = np.flatnonzero(np.diff(doubtful) > 1)
@@ -113,18 +128,26 @@ def _doubtful(scores: _Floats) -> Iterator[tuple[int, int]]:
     yield from zip(firsts.tolist(), (lasts + 1).tolist(), strict=True)
 
 
+def _up_to(gains: _Floats) -> _Floats:
+    """For each place, the most that a run which ends there gains."""
+    total = np.concatenate([[0.0], np.cumsum(gains)])
+    most: _Floats = total[1:] - np.minimum.accumulate(total)[:-1]
+    return most
+
+
 def _best(scores: Sequence[Sequence[float]], before: Sequence[Sequence[float]]) -> list[int]:
     """Viterbi, between two ordinary words."""
     total = [score + pairs[0] for score, pairs in zip(scores[0], before, strict=True)]
-    back: list[list[int]] = []
+    ways: list[list[list[float]]] = []  # for each later token and each label of it, what it is worth by the one before
     for row in scores[1:]:
         reached = [list(map(add, total, pairs)) for pairs in before]
-        total = [max(ways) + score for ways, score in zip(reached, row, strict=True)]
-        back.append([ways.index(max(ways)) for ways in reached])
+        ways.append(reached)
+        total = list(map(add, map(max, reached), row))
     total = list(map(add, total, before[0]))
     best = [total.index(max(total))]
-    for choices in reversed(back):
-        best.append(choices[best[-1]])
+    for reached in reversed(ways):
+        worth = reached[best[-1]]
+        best.append(worth.index(max(worth)))
     return best[::-1]
 
 

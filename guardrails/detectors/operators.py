@@ -17,6 +17,7 @@ class Patterns:
 
     def __init__(self, patterns: Mapping[str, Iterable[str]]) -> None:
         self._patterns = [(kind, compiled(pattern)) for kind, entries in patterns.items() for pattern in entries]
+        self.steps: int = sum(pattern.programsize for _, pattern in self._patterns)  # at one character, at worst
 
     def find(self, text: str) -> Iterator[Finding]:
         for kind, pattern in self._patterns:

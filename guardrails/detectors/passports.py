@@ -27,10 +27,11 @@ class Passports:
             yield Finding("PASSPORT", start, end, 0.99, self.name)
         if not self._named.anywhere(text):
             return
+        named, contrary = self._named.on(text), self._contrary.on(text)
         for start, end in self._numbers.spans(text):
             if (
                 len(digits(text[start:end])) >= 5
                 and alone(text, start, end, "-/.")
-                and self._named.distance(text, start) < self._contrary.distance(text, start)
+                and named.distance(start) < contrary.distance(start)
             ):
                 yield Finding("PASSPORT", start, end, 0.95, self.name)

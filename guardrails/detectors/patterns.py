@@ -5,6 +5,8 @@ RE2 has no look-around: what may stand beside a match is asked of the text after
 
 from __future__ import annotations
 
+import bisect
+import functools
 from collections.abc import Iterator
 
 import re2
@@ -36,22 +38,41 @@ class Context:
     """
 
     def __init__(self, words: str, before: int = 36, after: int = 0) -> None:
-        self._pattern = Pattern(rf"\b(?:{words})(?:[^a-z]|$)", ignore_case=True)
-        self._before, self._after = before, after
+        self.pattern = Pattern(rf"\b({words})(?:[^a-z]|$)", ignore_case=True)
+        self.before, self.after = before, after
 
     def anywhere(self, text: str) -> bool:
         """Whether one of the words is in the text at all; a text without any need not be looked at further."""
-        return self._pattern.within(text.replace("_", " "))
+        return self.pattern.within(text.replace("_", " "))
 
-    def near(self, text: str, start: int, end: int) -> bool:
-        if self.distance(text, start) < FAR:
+    def on(self, text: str) -> Around:
+        return Around(self, text)
+
+
+class Around:
+    """Where a context's words stand in one text: looked for once, when the first find asks."""
+
+    def __init__(self, context: Context, text: str) -> None:
+        self._context = context
+        self._text = text
+
+    @functools.cached_property
+    def _words(self) -> tuple[list[int], list[int]]:
+        spans = list(self._context.pattern.spans(self._text.replace("_", " ")))
+        return [start for start, _ in spans], [end for _, end in spans]
+
+    def near(self, start: int, end: int) -> bool:
+        if self.distance(start) < FAR:
             return True
-        return self._after > 0 and self.anywhere(text[end : end + self._after])
+        after = self._context.after
+        return after > 0 and self._context.anywhere(self._text[end : end + after])
 
-    def distance(self, text: str, start: int) -> int:
+    def distance(self, start: int) -> int:
         """How many characters before start the nearest word ends; FAR where there is none."""
-        window = text[max(0, start - self._before) : start].replace("_", " ")
-        return min((len(window) - end for _, end in self._pattern.spans(window)), default=FAR)
+        starts, ends = self._words
+        place = bisect.bisect_right(ends, start) - 1
+        within = place >= 0 and starts[place] >= start - self._context.before
+        return start - ends[place] if within else FAR
 
 
 FAR = 1 << 30

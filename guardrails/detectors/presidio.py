@@ -28,5 +28,6 @@ class Presidio:
         self._language = language
 
     def find(self, text: str) -> Iterator[Finding]:
+        text = text.encode("utf-8", "replace").decode()  # half of a surrogate pair breaks it
         for result in self._analyzer.analyze(text=text, language=self._language, entities=list(_KINDS)):
             yield Finding(_KINDS[result.entity_type], result.start, result.end, min(result.score, 0.6), self.name)

@@ -31,11 +31,12 @@ class Ssns:
         )
 
     def find(self, text: str) -> Iterator[Finding]:
+        said, another = self._social.on(text), self._other.on(text)
         for start, end in self._numbers.spans(text):
             number = digits(text[start:end])
             if not alone(text, start, end, "-.") or not _possible(number):
                 continue
-            social, other = self._social.distance(text, start), self._other.distance(text, start)
+            social, other = said.distance(start), another.distance(start)
             if social < FAR and social <= other:
                 yield Finding("SSN", start, end, 0.98, self.name)
             elif other == FAR and number < "9" and text[start + 3] in "-." and text[start + 3] == text[start + 6]:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 BUCKETS = 1 << 20
 FIRST, LAST, TOWN, PLACE, KNOWN, COMMON, FREQUENT = (1 << bit for bit in range(7))
 
-_TOKENS = re.compile(r"[^\W\d_]+|\d+|\n|[^\w\s]|_")
+TOKENS = re.compile(r"[^\W\d_]+|\d+|\n|[^\w\s]|_")  # words, numbers, line ends and single marks
 _KINDS_OF_WORD: Mapping[str, str] = {
     word: kind
     for kind, words in {
@@ -81,6 +81,8 @@ class Lists:
         hashed = {zlib.crc32(word.encode()): flag for word, flag in flags.items()}
         self._hashes = array("I", sorted(hashed))
         self._flags = bytes([hashed[number] for number in self._hashes])
+        # Where those with the same upper half begin: one or two, so that next to nothing is left to search.
+        self._begin = array("I", np.searchsorted(np.array(self._hashes) >> 16, np.arange(0x10001)).tolist())
 
     @classmethod
     def read(cls, path: Path) -> Lists:
@@ -91,8 +93,9 @@ class Lists:
     def flags(self, word: str) -> int:
         """The flags of a word in small letters."""
         number = zlib.crc32(word.encode())
-        place = bisect.bisect_left(self._hashes, number)
-        return self._flags[place] if place < len(self._hashes) and self._hashes[place] == number else 0
+        begin, end = self._begin[number >> 16], self._begin[(number >> 16) + 1]
+        place = bisect.bisect_left(self._hashes, number, begin, end)
+        return self._flags[place] if place < end and self._hashes[place] == number else 0
 
 
 class Reader:
@@ -149,7 +152,7 @@ _FACTOR, _SHIFT = np.uint64(0xD6E8FEB86659FD93), np.uint64(44)
 
 def tokens(text: str) -> list[tuple[str, int, int]]:
     """Words, numbers, single marks and line ends, with where they stand."""
-    return [(match.group(), match.start(), match.end()) for match in _TOKENS.finditer(text)]
+    return [(match.group(), match.start(), match.end()) for match in TOKENS.finditer(text)]
 
 
 def _shape(token: str) -> str:

@@ -34,10 +34,11 @@ class TaxIds:
                     yield Finding("TAX_ID", start, end, score, self.name)
         if not self._named.anywhere(text):
             return
+        named, contrary = self._named.on(text), self._contrary.on(text)
         for start, end in self._any.spans(text):
             if (
                 len(digits(text[start:end])) >= 6
                 and alone(text, start, end, "-")
-                and self._named.distance(text, start) < self._contrary.distance(text, start)
+                and named.distance(start) < contrary.distance(start)
             ):
                 yield Finding("TAX_ID", start, end, 0.95, self.name)

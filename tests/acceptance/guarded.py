@@ -29,6 +29,7 @@ stages:
   response:
     pii:
       SSN: {action: redact}
+      PHONE: {action: mask, strategy: partial}
 refusal: "This was withheld."
 """
 REFUSAL = "This was withheld."

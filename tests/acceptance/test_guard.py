@@ -17,9 +17,10 @@ from tests.acceptance.guarded import REFUSAL, RULES, WAYS, Guarded, Outcome, Way
 from tests.acceptance.upstream import Upstream
 from tests.conftest import RedisServer
 from tests.stack import Stack
+from tests.standins import Fault
 
 LIVE = ("openai", "inner")
-EMAIL, SSN = "jane.roe@example.com", "536-22-8741"
+EMAIL, SSN, PHONE = "jane.roe@example.com", "536-22-8741", "415-555-0132"
 BLOCKED, WARNED, LOGGED = "zorblatting", "quibblery", "frandling"
 ways = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
 
@@ -28,7 +29,7 @@ ways = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
 def gateway(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     folder = tmp_path_factory.mktemp("guarded")
     (folder / "gateway-settings.yaml").write_text(
-        SETTINGS + "guard: {window_chars: 40, overlap_chars: 60, delay_ms: 100, inline_chars: 2000}\n"
+        SETTINGS + "guard: {window_chars: 40, overlap_chars: 60, delay_ms: 700, inline_chars: 2000}\n"
     )
     (folder / "guardrail-settings.yaml").write_text(RULES)
     redis = RedisServer(folder)
@@ -223,6 +224,37 @@ def test_what_is_redacted_in_answers_is_nowhere(gateway: Guarded, way: Way, shif
     assert outcome.text.endswith("w" * 50) and outcome.finish == "stop"
 
 
+@ways
+def test_what_is_masked_in_answers_is_masked_for_good(gateway: Guarded, way: Way) -> None:
+    model, part = gateway.model()
+    part.reply = type(part.reply)(f"Please call {PHONE}; and then some more words, so that there is a window or two.")
+    outcome = way(gateway, chat(model, f"Call me at {PHONE}"))
+    assert PHONE in sent(part.asked), "nothing is said of it in requests"
+    assert outcome.text == part.reply.text.replace(PHONE, "***-***-**32") and outcome.finish == "stop"
+    assert PHONE not in str(gateway.job(outcome.job)) and outcome.guard is None
+
+
+@ways
+def test_arguments_of_an_answers_calls_are_watched(gateway: Guarded, way: Way) -> None:
+    model, part = gateway.model()
+    part.reply = type(part.reply)("", calls=(("mail", {"to": "<EMAIL_1>", "about": f"{SSN} and {PHONE}"}),))
+    outcome = way(gateway, chat(model, EMAIL))
+    assert [orjson.loads(call) for call in outcome.calls] == [{"to": EMAIL, "about": "[SSN] and ***-***-**32"}]
+    part.reply = type(part.reply)("", calls=(("mail", {"about": f"a {BLOCKED} thing " + "and more " * 9}),))
+    outcome = way(gateway, chat(model))
+    assert outcome.finish == "content_filter" and outcome.text == REFUSAL
+    assert BLOCKED not in str(outcome) and BLOCKED not in str(gateway.job(outcome.job))
+
+
+@ways
+def test_what_a_model_thinks_is_watched_as_what_it_says(gateway: Guarded, way: Way) -> None:
+    model, part = gateway.model()
+    part.reply = type(part.reply)("Nothing to see.", reasoning=f"Perhaps a {BLOCKED} thing. " + "Or not. " * 9)
+    outcome = way(gateway, chat(model))
+    assert outcome.finish == "content_filter" and outcome.text == REFUSAL
+    assert outcome.guard == "block; VIOLENCE" and BLOCKED not in str(gateway.job(outcome.job))
+
+
 PERSONAL = [
     pytest.param("IBAN", "DE89 3704 0044 0532 0130 00", "block", id="block"),
     pytest.param("CREDIT_CARD", "4111 1111 1111 1111", "warn", id="warn"),
@@ -281,6 +313,65 @@ def test_a_silent_provider_does_not_hold_back_what_was_said(gateway: Guarded) ->
             assert next(lines) and time.monotonic() - began < 5
         finally:
             part.let_go()
+
+
+WAITING = "A text that waits: "  # shorter than a window
+broken = pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        pytest.param(WAITING + "<EMAIL_1>", WAITING + EMAIL, id="harmless"),
+        pytest.param(WAITING + SSN, WAITING + "[SSN]", id="personal"),
+        pytest.param(WAITING + BLOCKED, REFUSAL, id="forbidden"),
+    ],
+)
+
+
+def events_of(gateway: Guarded, model: str, **more: Any) -> tuple[str, str, str]:
+    """A stream's job, its text, and the code of the error at its end."""
+    with gateway.http() as http:
+        response = http.post(CHAT, json=chat(model, EMAIL, stream=True, **more))
+    data = [line.removeprefix("data: ") for line in response.text.split("\n") if line.startswith("data: ")]
+    assert data.pop() == "[DONE]"
+    *chunks, last = [orjson.loads(each) for each in data]
+    text = "".join(each["choices"][0]["delta"].get("content") or "" for each in chunks)
+    return response.headers["x-gateway-job"], text, last["error"]["code"]
+
+
+@broken
+def test_what_waits_when_the_time_is_up_is_judged_and_given(gateway: Guarded, said: str, shown: str) -> None:
+    model, part = gateway.model()
+    part.reply = type(part.reply)(said + " and so on" * 9)
+    part.hold(after=1 + len(type(part.reply)(said).pieces()))
+    job, text, code = events_of(gateway, model, timeout_ms=500)
+    part.let_go()
+    assert code == "deadline_exceeded" and text.startswith(shown) and SSN not in text and BLOCKED not in text
+    ended = gateway.ended(job)
+    assert ended["state"] == "expired" and ended["result"]["choices"][0]["message"]["content"] == text
+
+
+@broken
+def test_what_waits_when_a_provider_breaks_off_is_judged_and_given(gateway: Guarded, said: str, shown: str) -> None:
+    model, part = gateway.model()
+    part.reply = type(part.reply)(said + " and so on" * 9)
+    part.always = Fault("cut", after=1 + len(type(part.reply)(said).pieces()))
+    job, text, code = events_of(gateway, model)
+    assert code == "provider_broke_off" and text.startswith(shown) and SSN not in text and BLOCKED not in text
+    ended = gateway.ended(job)
+    assert ended["state"] == "failed" and ended["result"]["choices"][0]["message"]["content"] == text
+    assert len(part.asked) == 1, "its role had been told, so there is no second answer"
+
+
+def test_what_waits_when_a_job_is_cancelled_is_not_told(gateway: Guarded) -> None:
+    model, part = gateway.model()
+    part.reply = type(part.reply)(WAITING + "and so on" * 9)
+    part.hold(after=4)
+    with gateway.http() as http:
+        job = asked(http.post("/v1/jobs", json={"endpoint": CHAT, "body": chat(model, stream=True)}), 202)["id"]
+        eventually(lambda: part.asked, bool)
+        asked(http.delete(f"/v1/jobs/{job}"))
+    ended = gateway.ended(job)
+    part.let_go()
+    assert ended["state"] == "cancelled" and WAITING[:6] not in str(ended.get("result"))
 
 
 def test_the_same_conversation_keeps_its_placeholders(gateway: Guarded) -> None:
@@ -424,5 +515,5 @@ def test_no_text_of_anybody_is_in_a_log(gateway: Guarded) -> None:
     """Last in this file: everything before it was asked of these processes."""
     for process in gateway.stack.processes:
         log = process.log.read_text(errors="replace")
-        for text in (EMAIL, SSN, BLOCKED, WARNED, LOGGED, "gobbledyhook", "harmless", "lorem"):
+        for text in (EMAIL, SSN, PHONE, BLOCKED, WARNED, LOGGED, "gobbledyhook", "harmless", "lorem"):
             assert text not in log, (process.name, text)

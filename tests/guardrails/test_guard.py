@@ -174,6 +174,39 @@ def test_what_the_application_says_is_no_injection_for_giving_orders(guard: Guar
     assert guard.judge([Text("a zorkblade", "system", "messages[0].content")], Stage.REQUEST).action is Action.BLOCK
 
 
+@pytest.mark.parametrize(
+    ("rules", "request_action", "response_action"),
+    [
+        pytest.param("pii: {SSN: {action: mask}}", Action.MASK, None, id="a mask for the provider"),
+        pytest.param("pii: {SSN: {action: allow}}", Action.ALLOW, None, id="nothing"),
+        pytest.param("pii: {SSN: {action: block}}", Action.BLOCK, Action.BLOCK, id="both ways"),
+        pytest.param("stages: {response: {pii: {SSN: {action: mask}}}}", None, Action.MASK, id="answers alone"),
+        pytest.param(
+            "pii: {SSN: {action: mask}, EMAIL: {action: mask}}\nstages: {response: {pii: {EMAIL: {action: redact}}}}",
+            Action.MASK,
+            Action.ALLOW,
+            id="another kind in answers",
+        ),
+    ],
+)
+def test_personal_data_is_looked_for_where_something_is_done_about_it(
+    rules: str, request_action: Action | None, response_action: Action | None
+) -> None:
+    class Asked(Markers):
+        def __init__(self) -> None:
+            self.texts: list[str] = []
+
+        def find(self, text: str) -> list[Finding]:
+            self.texts.append(text)
+            return super().find(text)
+
+    for stage, action in ((Stage.REQUEST, request_action), (Stage.RESPONSE, response_action)):
+        asked = Asked()
+        guard = Guard(parse_policy(f"{rules}\nphi: {{force_private: {action is Action.ALLOW}}}"), personal=asked)
+        verdict = guard.check("my number is <<SSN>>", stage)
+        assert verdict.action is (action or Action.ALLOW) and bool(asked.texts) is (action is not None), stage
+
+
 def test_health_data_of_a_person_is_for_private_providers(guard: Guard) -> None:
     assert guard.check("the diagnosis of <<SSN>>", Stage.REQUEST).private
     assert not guard.check("the diagnosis of nobody", Stage.REQUEST).private

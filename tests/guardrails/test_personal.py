@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import time
+import random
+import string
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from guardrails.masking import Masker, restore
 from guardrails.personal import KINDS, PersonalData
 from guardrails.verdicts import Finding
+from tests.guardrails.growth import grows_too_fast
 
 PERSONAL = PersonalData()
 PIECES = st.sampled_from(
@@ -127,53 +129,67 @@ def test_health_counts_where_somebody_can_be_told_by_it(text: str, health: bool)
     assert PERSONAL.is_phi(text, PERSONAL.find(text)) is health
 
 
-@pytest.mark.parametrize(
-    "unit",
-    [
-        "1",
-        "1-",
-        "@",
-        "a@",
-        "a.",
-        "a@b.",
-        "eyJ",
-        "eyJaaaaaaaaa.",
-        "-----BEGIN PRIVATE KEY-----",
-        "password: x1y2z3 ",
-        "4111111111111111 ",
-        "536-22-8701 ",
-        "+442079460958 ",
-        "call 4155550132 ",
-        "Ann Lee ",
-        "1 High Street, ",
-        "a://b:c",
-        ":",
-        "1:",
-        "1.1.1.1 ",
-        "DOB 1.1.1984 ",
-        "MRN 123456 ",
-        "passport ",
-        "tax id 12-3456789 ",
-        "[at] ",
-        "DE89370400440532013000",
-        "\u200b1",
-        "é",
-        "one two ",
-        "=",
-        "key = ",
-        "John ",
-    ],
-)
-def test_time_grows_with_the_length_and_no_faster(unit: str) -> None:
-    def seconds(size: int) -> float:
-        text = unit * (size // len(unit))
-        began = time.thread_time()
-        PERSONAL.find(text)
-        return time.thread_time() - began
+UNITS = [
+    "1",
+    "1-",
+    "@",
+    "a@",
+    "a.",
+    "a@b.",
+    "eyJ",
+    "eyJaaaaaaaaa.",
+    "-----BEGIN PRIVATE KEY-----",
+    "password: x1y2z3 ",
+    "4111111111111111 ",
+    "536-22-8701 ",
+    "+442079460958 ",
+    "call 4155550132 ",
+    "Ann Lee ",
+    "1 High Street, ",
+    "a://b:c",
+    ":",
+    "1:",
+    "1.1.1.1 ",
+    "DOB 1.1.1984 ",
+    "MRN 123456 ",
+    "passport ",
+    "tax id 12-3456789 ",
+    "[at] ",
+    "DE89370400440532013000",
+    "\u200b1",
+    "é",
+    "one two ",
+    "=",
+    "key = ",
+    "John ",
+]
 
-    seconds(1_000)
-    small = max(seconds(4_000), 0.01)
-    assert seconds(32_000) < small * 8 * 4
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_time_grows_with_the_length_and_no_faster(unit: str) -> None:
+    assert grows_too_fast(PERSONAL.find, lambda size: unit * (size // len(unit))) == ""
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_nor_does_it_where_every_piece_is_another(seed: int) -> None:
+    chance = random.Random(seed)
+    few = chance.sample(UNITS, 5)
+
+    def text_of(size: int) -> str:
+        pieces = (
+            chance.choice(few) + "".join(chance.choices(string.printable, k=chance.choice((0, 0, 1, 3, 20))))
+            for _ in range(size)
+        )
+        return "".join(itertools.islice(pieces, size // 8))[:size]
+
+    assert grows_too_fast(PERSONAL.find, text_of) == ""
+
+
+def test_what_grows_with_the_square_of_the_length_is_noticed() -> None:
+    def pairs(text: str) -> int:
+        return sum(1 for start in range(0, len(text), 40) for _ in range(start, len(text), 4))
+
+    assert "32000 characters" in grows_too_fast(pairs, "a".__mul__)
 
 
 def test_one_finder_serves_many_threads() -> None:

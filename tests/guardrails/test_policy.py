@@ -77,6 +77,12 @@ SHIPPED = Path(__file__).parent.parent.parent / "config" / "guardrail-settings.y
         pytest.param(
             "tenants: {a: {pii: {SNS: {}}}}", "tenants.a.pii.SNS: unknown, did you mean SSN?", id="a tenant's"
         ),
+        pytest.param(
+            "categories: {VIOLENCE: {patterns: ['.{0,700}a.{0,700}b']}}",
+            "categories.VIOLENCE.patterns.0: may take 1",
+            id="a pattern that could stall",
+        ),
+        pytest.param("allow: {patterns: ['.{900}a.{900}']}", "allow.patterns.0: may take ", id="an allowed one"),
         pytest.param("allow: {patterns: ['[']}", "allow.patterns.0: not a pattern of RE2", id="an allowed pattern"),
     ],
 )

@@ -106,7 +106,10 @@ def test_eval_prints_figures_by_category_source_and_type(policy: Path, tmp_path:
         {"text": "my zorkblade", "label": [], "source": "plain"},
         {"text": "a garden", "label": [], "source": "plain"},
         {"text": "mail someone@example.com", "spans": [{"start": 5, "end": 24, "type": "EMAIL"}], "source": "spans"},
-    ]
+        {"text": "203.0.113.7 of Acme", "source": "spans", "spans": [
+            {"start": 0, "end": 11, "type": "IP"}, {"start": 15, "end": 19, "type": "ORG"},
+        ]},
+    ]  # fmt: skip
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in content))
     done = gateway("eval", file, "--policy", policy, "--json")
@@ -116,7 +119,10 @@ def test_eval_prints_figures_by_category_source_and_type(policy: Path, tmp_path:
     assert (violence["positives"], violence["negatives"]) == (1, 2)
     assert (violence["precision"], violence["recall"]) == (0.5, 1.0)
     assert report["alarms"]["plain"][:2] == [2, 1]
-    assert report["personal"]["spans / EMAIL"]["gold"] == 1
+    assert {kind: tally["gold"] for kind, tally in report["personal"].items()} == {
+        "spans / EMAIL": 1,
+        "spans / IP_ADDRESS": 1,
+    }
     assert set(report["latency_ms"]["below 200"]) == {"texts", "p50", "p95", "p99"}
     assert b"macro" in gateway("eval", file, "--policy", policy).stdout
 

@@ -10,8 +10,10 @@ from guardrails.texts import Text
 from guardrails.verdicts import Action, Stage
 from mesh import errors
 from mesh.errors import ConfigError
-from mesh.settings import Config, Environment, parse_config
+from mesh.reload import Reloaded
+from mesh.settings import SETTINGS, Environment
 from web.guardian import Guardian, open_guardian
+from web.setup import Setup, reader
 
 QUIET = "jailbreak: {enabled: false}\nphi: {force_private: false}\n"
 MASKING = QUIET + "pii: {EMAIL: {action: mask}}\n"
@@ -29,8 +31,13 @@ LONG = [Text("a zorblatting text that is long", "user", "prompt")]
 def opened(folder: Path, rules: str | None, *, key: str = "", live: tuple[str, ...] = ("outer", "inner")) -> Guardian:
     if rules is not None:
         (folder / "guardrail-settings.yaml").write_text(rules)
-    config: Config = parse_config(GATEWAY)
-    return open_guardian(Environment(config=folder, door_key=key), config, live)
+    return open_guardian(*_settings(folder, key, live))
+
+
+def _settings(folder: Path, key: str, live: tuple[str, ...]) -> tuple[Environment, Reloaded[Setup]]:
+    (folder / SETTINGS).write_text(GATEWAY)
+    environment = Environment(config=folder, door_key=key, providers=",".join(live))
+    return environment, Reloaded(folder / SETTINGS, reader(environment))
 
 
 @pytest.mark.parametrize(
@@ -66,11 +73,49 @@ def test_a_folder_without_the_file_is_guarded_by_the_one_that_ships(tmp_path: Pa
     assert guardian.stance(Stage.REQUEST, **WHO).personal["EMAIL"].action is Action.MASK
 
 
+def test_a_file_that_comes_later_is_taken_up_and_one_that_goes_stays_in_force(tmp_path: Path) -> None:
+    guardian = opened(tmp_path, None, key="a:" + "22" * 32)
+    file = tmp_path / "guardrail-settings.yaml"
+    file.write_text("pii: {EMAIL: {action: blok}}")
+    assert not guardian.rules.look() and str(file) in str(guardian.rules.refused)
+    assert guardian.stance(Stage.REQUEST, **WHO).personal["EMAIL"].action is Action.MASK
+    file.write_text(QUIET + "pii: {EMAIL: {action: block}}")
+    assert guardian.rules.look() and guardian.state()["file"] == file.name and guardian.rules.path == file
+    file.unlink()
+    assert not guardian.rules.look() and str(file) in str(guardian.rules.refused)
+    assert guardian.stance(Stage.REQUEST, **WHO).personal["EMAIL"].action is Action.BLOCK
+
+
+def test_a_provider_that_an_edit_makes_public_is_refused_where_nothing_can_be_masked_for_it(tmp_path: Path) -> None:
+    (tmp_path / "guardrail-settings.yaml").write_text(MASKING)
+    environment, settings = _settings(tmp_path, "", ("inner",))
+    guardian = open_guardian(environment, settings)
+    assert guardian.stance(Stage.REQUEST, **WHO).personal
+    (tmp_path / SETTINGS).write_text(GATEWAY.replace(", private: true", ""))
+    assert not settings.look() and settings.current.config.providers["inner"].private
+    refused = str(settings.refused)
+    assert "providers.inner.private: " in refused and "GATEWAY_DOOR_KEY" in refused and "EMAIL" in refused
+    (tmp_path / "guardrail-settings.yaml").write_text(QUIET)
+    assert guardian.rules.look(), "now that nothing is masked"
+    assert settings.look() and not settings.current.config.providers["inner"].private
+
+
 def test_an_edit_that_needs_a_key_is_refused_too(tmp_path: Path) -> None:
     guardian = opened(tmp_path, QUIET)
     (tmp_path / "guardrail-settings.yaml").write_text(MASKING)
     assert not guardian.rules.look() and "GATEWAY_DOOR_KEY" in str(guardian.rules.refused)
     assert not guardian.stance(Stage.REQUEST, **WHO).personal
+
+
+def test_patterns_that_may_take_long_are_not_searched_where_everybody_waits(tmp_path: Path) -> None:
+    slow = "[" + ", ".join(f"'{word}.{{0,500}}z'" for word in ("aa", "ab", "ba", "bb")) + "]"
+    short = [Text("a" * 8, "user", "prompt")]
+    guardian = opened(tmp_path, f"{QUIET}categories: {{VIOLENCE: {{patterns: {slow}}}}}\n")  # and no process is started
+    with pytest.raises(errors.Overloaded):
+        guardian.judge(short, Stage.REQUEST, **WHO)
+    (tmp_path / "guardrail-settings.yaml").write_text(f"{QUIET}categories: {{VIOLENCE: {{patterns: [aa.*z]}}}}\n")
+    assert guardian.rules.look()
+    assert guardian.judge(short, Stage.REQUEST, **WHO).verdict.action is Action.ALLOW
 
 
 @pytest.mark.parametrize("fail", ["open", "closed"])
