@@ -18,7 +18,6 @@ from web import errors, metrics
 from web.auth import Gatekeeper
 from web.door import Door, Pressure
 from web.endpoints import BLUEPRINTS
-from web.endpoints.socket import OPTIONS
 from web.front import Front, request_id
 from web.guardian import open_guardian
 from web.pipe import Pipe
@@ -56,7 +55,6 @@ def create_app(environment: Environment | None = None) -> Flask:
     app = Flask("gateway", static_folder=None)
     app.url_map.merge_slashes = False  # a path with too many is answered as any other that is not there, not redirected
     app.config["MAX_CONTENT_LENGTH"] = door.config.requests.max_body_bytes
-    app.config["SOCK_SERVER_OPTIONS"] = OPTIONS | {"max_message_size": door.config.requests.max_frame_bytes}
     app.extensions["door"] = door
     errors.register(app)
     for make in BLUEPRINTS.values():

@@ -34,7 +34,6 @@ def reader(environment: Environment) -> Callable[[str, str], Setup]:
 
 # What a running process cannot take up, and why.
 FIXED: dict[str, Callable[[Config], object]] = {
-    "requests.max_frame_bytes (web)": lambda config: config.requests.max_frame_bytes,
     "providers: a new one needs a worker that serves its lane": lambda config: sorted(config.providers),
 }
 

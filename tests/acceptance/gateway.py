@@ -50,6 +50,7 @@ models:
   gpt-4-paid-c: *paid
   gpt-4-paid-d: *paid
   gpt-4-paid-e: *paid
+  gpt-4-paid-f: *paid
   idle-paid: *paid
   hasty-paid: *paid
   down-paid: *paid

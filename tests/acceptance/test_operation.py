@@ -55,7 +55,7 @@ def test_metrics_have_a_port_of_their_own_and_no_tenants(gateway: Gateway) -> No
         asked(http.post(CHAT, json=chat(gateway.model()[0])))
         asked(http.post(CHAT, json=chat("no-such-model")), 404)
         asked(http.get("/metrics"), 404)
-        asked(http.post(CHAT, json=chat("gpt-4-paid-e")))
+        asked(http.post(CHAT, json=chat("gpt-4-paid-f")))
         scarce = [http.post(CHAT, json=chat("gpt-4-rationed")).status_code for _ in range(2)]
         assert scarce == [200, 429]
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from tests.acceptance.gateway import CHAT, asked, chat, eventually, refused
+from tests.acceptance.test_socket import open_talk
 from tests.routing.conftest import Running
 from tests.standins import Fault
 
@@ -90,6 +92,20 @@ def test_a_changed_stanza_is_used_by_the_workers_while_older_jobs_go_on(gateway:
     eventually(fails, bool, SOON_S + 1, "the new address is used")
     part.let_go()
     assert gateway.ended(job)["state"] == "done"
+
+
+def test_a_new_sockets_frames_may_be_as_large_as_config_says_then(gateway: Running) -> None:
+    def too_large() -> bool:
+        with open_talk(gateway) as talk:
+            talk.say(type="ping", pad="x" * 2_000)
+            try:
+                return talk.hear()["type"] != "pong"
+            except ConnectionClosed as closed:
+                return closed.rcvd is not None and closed.rcvd.code == 1009
+
+    assert not too_large()
+    gateway.add("requests: {max_frame_bytes: 1000}\n")
+    eventually(too_large, bool, SOON_S, "the new limit holds")
 
 
 def test_the_default_model_is_asked_where_none_is_named(gateway: Running, http: httpx.Client) -> None:

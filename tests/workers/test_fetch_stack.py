@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import RedisServer
+from tests.conftest import RedisServer, wait_until
 from tests.stack import Process, Stack
 from tests.standins.ollama import Server as Ollama
 from tests.standins.openai import Server as OpenAI
@@ -164,6 +164,23 @@ def test_a_provider_that_fetches_itself_is_sent_the_url(gateway: Gateway) -> Non
     assert response.status_code == 200, response.text
     assert gateway.openai.bodies[-1]["messages"][0]["content"][1]["image_url"]["url"] == f"{CDN}/cat.png"
     assert len(gateway.host.heard) == heard
+
+
+def test_what_may_be_fetched_is_changed_without_a_restart(gateway: Gateway) -> None:
+    file = gateway.stack.folder / "gateway-settings.yaml"
+    before = file.read_text()
+
+    def refused() -> bool:
+        response = gateway.ask("llava", f"{CDN}/cat.png")
+        return response.status_code == 400 and "larger than 1000 bytes" in error_of(response)["message"]
+
+    assert not refused()
+    try:
+        file.write_text(before.replace("wait_s: 20", "wait_s: 20, max_bytes: 1000"))
+        wait_until(refused, 10, "worker-system goes by the new limit")
+    finally:
+        file.write_text(before)
+    wait_until(lambda: not refused(), 10, "and by the old one again")
 
 
 def test_no_log_tells_which_images_were_asked_for(gateway: Gateway) -> None:

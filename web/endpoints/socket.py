@@ -13,7 +13,7 @@ from typing import Any
 
 import gevent
 import orjson
-from flask import Blueprint, request
+from flask import Blueprint, current_app, request
 from flask_sock import Sock
 from gevent.lock import RLock
 from simple_websocket import ConnectionClosed, Server
@@ -318,6 +318,8 @@ def blueprint(door: Door) -> Blueprint:
         if origin is not None and origin not in origins and origin != request.host_url.rstrip("/"):
             raise errors.Forbidden(f"The origin '{origin}' may not open a WebSocket here.", code="origin_not_allowed")
         door.gatekeeper.caller(_authorization())
+        largest = door.config.requests.max_frame_bytes
+        current_app.config["SOCK_SERVER_OPTIONS"] = {**OPTIONS, "max_message_size": largest}
         request.environ["gunicorn.socket"] = _Whole(request.environ["gunicorn.socket"])
 
     @sock.route(PATH, bp=socket)
