@@ -298,7 +298,8 @@ class Attempt:
         if why in _STOPS:
             await self._let_out_late()
         self._reckon()
-        await self._end(state, kind(message), why=why, lost=self._is_lost())
+        # Who cancels, or lets his time run out, has his reserve back.
+        await self._end(state, kind(message), why=why, lost=why == "shutdown" and self._is_lost())
 
     async def _end_failed(self, error: GatewayError) -> None:
         tools = self._tools
