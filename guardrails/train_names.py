@@ -65,7 +65,7 @@ class Trained:
     rows: npt.NDArray[np.int8]
     scale: float
     pairs: list[list[float]]
-    caution: float = 1.0  # in favour of ordinary words: NAME in benign prompts at most 2 %
+    caution: float = 0.5  # in favour of ordinary words: NAME in about one benign prompt of fifty
 
     def names(self, flags: Mapping[str, int]) -> Names:
         weights = Weights(self.buckets, self.rows, self.scale, self.pairs, self.caution)
@@ -211,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True, help="the folder with the JSONL files")
     parser.add_argument("--out", type=Path, default=WEIGHTS)
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--made", type=int, default=10_000, help="how many sentences are made up")
+    parser.add_argument("--made", type=int, default=12_000, help="how many sentences are made up")
     parser.add_argument("--iterations", type=int, default=45)
     parser.add_argument("--folds", type=int, default=0, help="cross-validate in so many parts and write no weights")
     given = parser.parse_args(arguments)

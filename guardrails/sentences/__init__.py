@@ -155,8 +155,10 @@ class Maker:
 
     def _street(self, fake: Faker) -> str:
         chance = self._random.random()
-        if chance < 0.25:
+        if chance < 0.2:
             return str(fake.street_name())
+        if chance < 0.3:  # in many languages nothing but its place tells a street
+            return self._random.choice((self._invented(self._gazetteer.lasts), self._last(fake), self._first(fake)))
         if chance < 0.65:
             named = self._random.choice((self._last, self._first, self._town))(fake)
             return f"{named} {self._one('kinds of street')}"
@@ -169,8 +171,10 @@ class Maker:
             return str(fake.street_address()).replace("\n", ", ")
         if chance < 0.75:
             return f"{number} {self._street(fake)}"
-        if chance < 0.95:
+        if chance < 0.92:
             return f"{self._street(fake)} {number}"
+        if chance < 0.95:
+            return f"{self._random.randint(1, 9999):03} {self._street(fake)} {number}"
         return self._random.choice(
             (f"PO Box {number}", f"P.O. Box {number}", f"PSC {number}, Box {self._random.randint(1, 9999)}")
         )

@@ -61,7 +61,7 @@ def odd_text(chance: random.Random) -> str:
         lambda: "".join(chance.choices(string.printable, k=chance.randrange(9))),
         lambda: chance.choice(CODED)(chance.choice(SAID)),
     )
-    return "".join(chance.choice(pools)() for _ in range(chance.randrange(5)))
+    return "".join(chance.choice(pools)() for _ in range(chance.randrange(4)))
 
 
 @pytest.fixture(scope="module")
