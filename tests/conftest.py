@@ -110,12 +110,20 @@ class RedisServer:
             self.process.wait()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def calm_collector() -> Iterator[None]:
-    """What outlives a file of tests is not looked at again by the collector, whose time would be the tests'."""
-    yield
+def _calm_collector() -> None:
+    """What lives on is not looked at again by the collector, whose time would be the tests'."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_collection_finish() -> None:
+    _calm_collector()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def what_outlives_a_file_is_not_collected() -> Iterator[None]:
+    yield
+    _calm_collector()
 
 
 @pytest.fixture(scope="session")
