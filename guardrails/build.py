@@ -23,7 +23,9 @@ def read_policy(path: Path) -> Policy:
         raise ConfigError(f"{path}: {error}") from error
 
 
-def build(policy: Policy, *, sentences: bool = False) -> Guard:
-    """sentences: whether the sentence model is loaded here, where it is installed; it costs 150 MB."""
-    model = open_sentences() if sentences and policy.embedding != "off" else None
+def build(policy: Policy, *, sentences: bool = False, deadline_s: float | None = None) -> Guard:
+    """sentences: whether the sentence model is loaded here, where it is installed; it costs 150 MB.
+    deadline_s: how long it may take for a text; None where nobody waits, so that the same text has the same verdict.
+    """
+    model = open_sentences(deadline_s=deadline_s) if sentences and policy.embedding != "off" else None
     return Guard(policy, personal=PersonalData(), sentences=model)

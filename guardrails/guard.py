@@ -12,12 +12,10 @@ import itertools
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
 import re2
 
 from guardrails.detectors.heads import Floats, Heads, Weights
@@ -33,7 +31,6 @@ from guardrails.wordpiece import WordPiece
 
 INJECTION = "PROMPT_INJECTION"
 NOTHING = Policy()  # looks for nothing
-BELOW, ABOVE = 2.5, 1.5  # raw score on either side of a threshold within which the sentence model is asked
 REMEMBERED = 4_096  # verdicts of texts
 _PLAIN = 0.95  # the score from which the application's own text counts as an attempt
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -69,9 +66,11 @@ class Parts:
     jailbreaks: Jailbreaks
 
     @classmethod
-    def load(cls) -> Parts:
+    def load(cls, weights: Weights | None = None) -> Parts:
+        """weights: those that are shipped, where none are given."""
         pieces = WordPiece()
-        return cls(pieces, Normaliser(pieces.ranks), Lexicon(), Heads(Weights.load()), Jailbreaks())
+        heads = Heads(weights or Weights.load())
+        return cls(pieces, Normaliser(pieces.ranks), Lexicon(), heads, Jailbreaks())
 
 
 class Trust(enum.Enum):
@@ -94,6 +93,18 @@ class _Scope:
     patterns: Patterns
     treated: frozenset[str]  # kinds of personal data about which something is done
     private: bool  # whether health data of a person makes a text private
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What the heads make of one view of a text."""
+
+    view: View
+    pieces: list[int]
+    signs: list[int]
+    scores: Floats  # raw, by category
+    windows: tuple[tuple[int, int], ...]
+    doubt: float  # above 0 where the sentence model is to be asked
 
 
 class Guard:
@@ -224,50 +235,56 @@ class Guard:
     def _judged(self, text: str, scope: _Scope, trust: Trust) -> Verdict:
         text = self._blanked(text)
         rules = scope.rules
-        findings: list[Finding] = []
-        unsure = False
-        for view in self.parts.normaliser.views(text):
-            in_view, in_doubt = self._in_view(view, scope, trust)
-            unsure |= in_doubt
-            for found in in_view:
-                start, end = view.place(found.start, found.end)
-                findings.append(replace(found, start=start, end=end))
+        views = self.parts.normaliser.views(text)
+        readings = [reading for view in views if (reading := self._read(view)) is not None]
+        findings = [found for view in views for found in self._said(view, scope, trust)]
+        doubtful = max(readings, key=lambda reading: reading.doubt, default=None)
+        unsure = doubtful is not None and doubtful.doubt > 0
+        if doubtful is not None and (unsure or self.policy.embedding == "always"):
+            self._ask(doubtful)
+        findings += [found for reading in readings for found in self._scored(reading)]
         personal = self._personal_in(text) if scope.treated or scope.private else []
         treated = [found for found in personal if found.kind in scope.treated]
         verdict = self._decided(findings, treated, rules, trust)
         private = scope.private and self._personal is not None and self._personal.is_phi(text, personal)
         return replace(verdict, private=private, unsure=unsure and self._sentences is None)
 
-    def _in_view(self, view: View, scope: _Scope, trust: Trust) -> tuple[list[Finding], bool]:
-        """What one view shows, at the view's offsets, and whether a score of it is in doubt."""
-        folded = view.folded
+    def _said(self, view: View, scope: _Scope, trust: Trust) -> Iterator[Finding]:
+        """What rules find in a view."""
         jailbreak = scope.rules.jailbreak
-        findings = [*scope.keywords.find(folded), *scope.patterns.find(view.text)]
+        found = [*scope.keywords.find(view.folded), *scope.patterns.find(view.text)]
         if jailbreak.on:
             untrusted = trust is Trust.NOBODY and jailbreak.untrusted is not False
-            findings += self.parts.jailbreaks.find(folded, untrusted=untrusted)
-        pieces = self.parts.pieces.pieces(folded)
-        if not pieces or (view.how != "plain" and len(pieces) < _FEW):
-            return findings, False
-        heads = self.parts.heads
-        raw = heads.raw(pieces, self.parts.lexicon.signs(folded))
-        doubtful = self.policy.embedding != "off" and bool(np.any(_in_doubt(raw.scores - heads.weights.zero)))
-        spans: list[tuple[int, int]] = []
-        scores = heads.scaled(self._asked(raw.scores, pieces, doubtful))
-        for name, score, (first, last) in zip(heads.names, scores, raw.windows, strict=True):
-            start, end = 0, len(folded)
-            if last and score > _WORTH:
-                spans = spans or self.parts.pieces.spans(folded)
-                start, end = spans[first][0], spans[last - 1][1]
-            findings.append(Finding(name, start, end, round(float(score), 4), Heads.name))
-        return findings, doubtful
+            found += self.parts.jailbreaks.find(view.folded, untrusted=untrusted)
+        return (_placed(each, view) for each in found)
 
-    def _asked(self, scores: Floats, pieces: Sequence[int], doubtful: bool) -> Floats:
-        """Raw scores, with the sentence model's word where they are in doubt."""
-        if self._sentences is None or not (doubtful or self.policy.embedding == "always"):
-            return scores
-        vector = self._sentences.vector(pieces)
-        return scores if vector is None else self.parts.heads.mixed(scores, vector)
+    def _read(self, view: View) -> _Reading | None:
+        """What the heads make of a view; nothing where it has no words, or too few for a decoded one."""
+        pieces = self.parts.pieces.pieces(view.folded)
+        if not pieces or (view.how != "plain" and len(pieces) < _FEW):
+            return None
+        signs = self.parts.lexicon.signs(view.folded)
+        raw = self.parts.heads.raw(pieces, signs)
+        doubt = 0.0
+        if self.policy.embedding != "off":
+            doubt = self.parts.heads.doubt(raw.scores)
+        return _Reading(view, pieces, signs, raw.scores, raw.windows, doubt)
+
+    def _ask(self, reading: _Reading) -> None:
+        """Put the sentence model's word into a reading, where there is one and it has the time."""
+        vector = None if self._sentences is None else self._sentences.vector(reading.pieces)
+        if vector is not None:
+            reading.scores = self.parts.heads.mixed(reading.scores, vector, reading.signs)
+
+    def _scored(self, reading: _Reading) -> Iterator[Finding]:
+        heads, view = self.parts.heads, reading.view
+        spans: list[tuple[int, int]] = []
+        for name, score, (first, last) in zip(heads.names, heads.scaled(reading.scores), reading.windows, strict=True):
+            start, end = 0, len(view.folded)
+            if last and score > _WORTH:
+                spans = spans or self.parts.pieces.spans(view.folded)
+                start, end = spans[first][0], spans[last - 1][1]
+            yield _placed(Finding(name, start, end, round(float(score), 6), Heads.name), view)
 
     def _decided(self, findings: Sequence[Finding], personal: Iterable[Finding], rules: Rules, trust: Trust) -> Verdict:
         scores = dict.fromkeys(CATEGORIES, 0.0)
@@ -323,8 +340,10 @@ class Guard:
         return replace(worst, scores=scores, flagged=flagged, private=private)
 
 
-def _in_doubt(beyond: Floats) -> npt.NDArray[np.bool_]:
-    return (beyond > -BELOW) & (beyond < ABOVE)
+def _placed(found: Finding, view: View) -> Finding:
+    """A finding at a view's offsets at the text's."""
+    start, end = view.place(found.start, found.end)
+    return replace(found, start=start, end=end)
 
 
 def _verdict(scores: dict[str, float], flagged: dict[str, Action], findings: Sequence[Finding]) -> Verdict:

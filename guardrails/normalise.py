@@ -16,7 +16,7 @@ import re
 import unicodedata
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 DEPTH = 2  # decoders that may lie over each other: base64 of rot13
@@ -31,7 +31,10 @@ _WORD = re.compile(r"[^\W\d_]+")
 
 Segment = tuple[int, int, float]  # start, end, share of the letters in known words
 _GOOD = 0.6  # the share from which a segment is language
-_GAIN = 0.35  # by which a decoder must raise it
+_GAIN = 0.3  # by which a decoder must raise it
+_SOME = 0.1  # by which it must raise that of a whole text: code holds few words, however it is written
+_LEAST = 8  # characters of a whole text
+_HARDLY = 0.4  # the share below which a whole text is turned, and not its segments alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,15 +149,25 @@ class Normaliser:
         for name, decode in self._decoders.items():
             if name in _ONCE and name == view.how.rpartition("+")[2]:
                 continue
-            pieces = list(decode(view.text, odd))
+            pieces = [self._legible(piece) for piece in decode(view.text, odd)]
             if pieces:
                 how = name if view.how == "plain" else f"{view.how}+{name}"
                 yield _joined(pieces, how, view.place, "" if name in _IN_PLACE else "\n")
 
+    def _legible(self, piece: Piece) -> Piece:
+        """What was decoded as its reader sees it."""
+        if piece.exact or piece.text.isascii():
+            return piece
+        return replace(piece, text=piece.text.translate(self._folding))
+
     def _odd(self, view: View) -> list[Segment]:
-        """The segments whose words are for the most part none, with the share of the letters in words that are."""
-        shares = ((*found.span(), self._share(found.group())) for found in _SEGMENT.finditer(view.folded))
-        return [segment for segment in shares if segment[2] < _GOOD]
+        """What has words that are for the most part none, with the share of the letters in words that are: the whole
+        text first, where it is such a text, then its segments."""
+        folded = view.folded
+        whole = self._share(folded)
+        shares = ((*found.span(), self._share(found.group())) for found in _SEGMENT.finditer(folded))
+        segments = [segment for segment in shares if segment[2] < _GOOD]
+        return [(0, len(folded), whole), *segments] if len(folded) >= _LEAST and whole < _HARDLY else segments
 
     def _share(self, folded: str) -> float:
         """Which share of the letters stands in words that are known."""
@@ -163,16 +176,21 @@ class Normaliser:
         return sum([len(word) for word in words if word in known]) / (sum(map(len, words)) or 1)
 
     def _rot13(self, text: str, odd: list[Segment]) -> Iterator[Piece]:
-        for start, end, before in odd:
-            turned = codecs.encode(text[start:end], "rot13")
-            if self._share(turned.lower()) > max(_GOOD, before + _GAIN):
-                yield Piece(turned, start, end, exact=True)
+        return self._turned(text, odd, lambda part: codecs.encode(part, "rot13"), exact=True)
 
     def _reversed(self, text: str, odd: list[Segment]) -> Iterator[Piece]:
-        for start, end, before in reversed(odd):
-            turned = text[start:end][::-1]
-            if self._share(turned.lower()) > max(_GOOD, before + _GAIN):
-                yield Piece(turned, start, end)
+        backwards = sorted(odd, key=lambda segment: segment[1], reverse=True)
+        return self._turned(text, backwards, lambda part: part[::-1], exact=False)
+
+    def _turned(self, text: str, odd: list[Segment], turn: Callable[[str], str], *, exact: bool) -> Iterator[Piece]:
+        """The segments that turning makes words of; the whole text alone, where that is one of them."""
+        for start, end, before in odd:
+            turned = turn(text[start:end])
+            whole = start == 0 and end == len(text)
+            if self._share(turned.lower()) > (before + _SOME if whole else max(_GOOD, before + _GAIN)):
+                yield Piece(turned, start, end, exact)
+                if whole:
+                    return
 
     def _leet(self, text: str, odd: list[Segment]) -> Iterator[Piece]:
         if _LEET.search(text) is None:
@@ -202,6 +220,11 @@ class Normaliser:
         return self._unleet(core) if core and core != word else ""
 
     def _spaced(self, text: str, odd: list[Segment]) -> Iterator[Piece]:
+        for first in (0, 1):
+            between = text[first::2]
+            if len(between) >= _LEAST and between[0] in _GAPS and between.count(between[0]) > 0.95 * len(between):
+                yield Piece(text[1 - first :: 2], 0, len(text))
+                return
         replaced = []
         for found in _SPACED.finditer(text):
             run = found.group()
@@ -243,11 +266,12 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}(?:\r?\n[A-Za-z0-9+/_-]{16,})*={0,2}"
 _HEX = re.compile(r"(?<![0-9A-Za-z])(?:(?:\\x|0x)?[0-9A-Fa-f]{2}[ ,:]?){8,}")
 _HEX_NOISE = re.compile(r"\\x|0x|[ ,:]")
 _ESCAPED = re.compile(r"(?:%[0-9A-Fa-f]{2})+|(?:\\u[0-9A-Fa-f]{4})+|&#x?[0-9A-Fa-f]{2,6};")
-_LEET = re.compile(r"[013457@$!|](?=[A-Za-z])|(?<=[A-Za-z])[013457@$|]")
-_LEET_WORD = re.compile(r"[A-Za-z0-9@$!|+]{1,24}")
-_LETTERS = str.maketrans("034578@$!+9", "oeastbasitg")
-_SPACED = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9@$](?:[\s.\-_*|]{1,4}[A-Za-z0-9@$]){4,2000}(?![A-Za-z0-9])")
-_GAP = re.compile(r"[\s.\-_*|]+")
+_LEET = re.compile(r"[01345-9@$!|€](?=[A-Za-z])|(?<=[A-Za-z])[01345-9@$|€]")
+_LEET_WORD = re.compile(r"[A-Za-z0-9@$!|+€]{1,24}")
+_LETTERS = str.maketrans("034578@$!+96€", "oeastbasitgge")
+_SPACED = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9@$](?:[\s.\-_*|\\]{1,4}[A-Za-z0-9@$]){4,2000}(?![A-Za-z0-9])")
+_GAPS = " .-_*|\\"
+_GAP = re.compile(r"[\s.\-_*|\\]+")
 _ONCE = frozenset({"rot13", "reversed", "leet", "spaced"})  # a second time they undo the first, or do nothing
 _IN_PLACE = frozenset({"escaped", "leet", "spaced"})  # the rest of the text stays around what was decoded
 
@@ -293,7 +317,7 @@ def _readable(raw: bytes) -> str:
         return ""
     printable = sum(character.isprintable() or character.isspace() for character in text)
     letters = sum(character.isalpha() or character == " " for character in text)
-    return text if text and printable == len(text) and letters > 0.5 * len(text) else ""
+    return text if text and printable == len(text) and letters > 0.35 * len(text) else ""
 
 
 def _base64(text: str, odd: list[Segment]) -> Iterator[Piece]:

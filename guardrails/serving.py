@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from guardrails.build import build
+from guardrails.detectors.grey import DEADLINE_S
 from guardrails.guard import Guard
 from guardrails.hiding import look
 from guardrails.judging import Judgement, judge
@@ -113,7 +114,7 @@ def serve(connection: socket.socket) -> None:
             return
         heard = orjson.loads(body)
         if isinstance(heard, str):
-            guard = build(parse_policy(heard, "the policy"), sentences=True)
+            guard = build(parse_policy(heard, "the policy"), sentences=True, deadline_s=DEADLINE_S)
         elif guard is not None:
             connection.sendall(frame(_answer(guard, heard)))
 

@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 
 _FILE = Path(__file__).parent / "weights" / "vocabulary.txt.gz"
-_WORD = re.compile(r"[^\W_]+|[^\w\s]|_")
+_HAN = "\u3400-\u9fff\uf900-\ufaff"  # written without blanks: each sign is a word
+_WORD = re.compile(rf"[{_HAN}]|[^\W_{_HAN}]+|[^\w\s]|_")
 _UNKNOWN = 100  # [UNK]
 _LONGEST = 24  # characters; what is longer is cut there, so that no word costs more than its length
 _REMEMBERED = 50_000  # words

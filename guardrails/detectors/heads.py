@@ -19,6 +19,7 @@ WINDOW, STRIDE = 64, 32  # pieces
 LONG = 96  # pieces, above which windows are scored too
 
 Floats = npt.NDArray[np.float32]
+Halves = npt.NDArray[np.float16]
 _BLOCK = 8_192  # pieces whose contributions are held at once
 
 
@@ -53,9 +54,15 @@ class Weights:
     signs: Floats  # the lexicon's, by category
     bias: Floats
     zero: Floats  # the raw score that becomes 0.5
+    low: Floats  # how far below `zero` and
+    high: Floats  # how far above it the sentence model may still change the verdict
     window: Floats  # what a window's raw score must have beyond a whole text's
     vocabulary: int
-    sentence: Floats  # a sentence vector's weights, by category
+    # What is read of a sentence: its vector and the lexicon's signs, both straight and through one hidden layer.
+    hidden: Halves
+    hidden_bias: Floats
+    deep: Halves  # from the hidden layer, by category
+    straight: Halves  # from the vector and the signs, by category
     sentence_bias: Floats
     mix: Floats  # of the raw score, the sentence's and a constant, by category
 
@@ -83,6 +90,9 @@ class Heads:
     def __init__(self, weights: Weights) -> None:
         self.weights = weights
         self.names = weights.names
+        self._hidden, self._deep, self._straight = (
+            each.astype(np.float32) for each in (weights.hidden, weights.deep, weights.straight)
+        )
 
     def raw(self, pieces: Sequence[int], signs: Sequence[int]) -> Raw:
         """The scores before they are laid on the scale of 0 to 1; not above `zero` means not flagged."""
@@ -131,9 +141,24 @@ class Heads:
         scores: Floats = 1.0 / (1.0 + np.exp(np.clip(self.weights.zero - raw, -30.0, 30.0)))
         return scores
 
-    def mixed(self, raw: Floats, vector: Floats) -> Floats:
-        """Raw scores once a sentence's vector is known too; laid on the same scale."""
+    def doubt(self, raw: Floats) -> float:
+        """How much the sentence model is needed: 1 at a category's threshold, 0 and less where it changes nothing."""
         weights = self.weights
-        sentence = vector @ weights.sentence + weights.sentence_bias
-        mixed: Floats = weights.mix[0] * raw + weights.mix[1] * sentence + weights.mix[2]
+        beyond = raw - weights.zero
+        return float((1.0 - np.where(beyond < 0, -beyond / weights.low, beyond / weights.high)).max())
+
+    def sentence(self, vectors: Floats, signs: Floats) -> Floats:
+        """Raw scores of sentences by their vectors; signs: a row a sentence, 1 where it bears one."""
+        weights = self.weights
+        seen = np.concatenate([vectors, signs], axis=1)
+        hidden = np.maximum(seen @ self._hidden + weights.hidden_bias, 0.0)
+        scores: Floats = hidden @ self._deep + seen @ self._straight + weights.sentence_bias
+        return scores
+
+    def mixed(self, raw: Floats, vector: Floats, signs: Sequence[int]) -> Floats:
+        """Raw scores once a sentence's vector is known too; laid on the same scale."""
+        borne = np.zeros((1, len(self.weights.signs)), np.float32)
+        borne[0, list(signs)] = 1.0
+        mix = self.weights.mix
+        mixed: Floats = mix[0] * raw + mix[1] * self.sentence(vector[None, :], borne)[0] + mix[2]
         return mixed

@@ -58,7 +58,7 @@ TURNS: Mapping[str, Turn] = {
     ),
     "forced_start": Turn(
         r"\b(?:start|begin|open|prefix)\b.{0,40}\b(?:answer|response|reply|output|sentence|message)?\b.{0,30}\bwith\b\W+(?:sure|absolutely|of course|certainly|yes)\b|\bsure,? here(?:'s| is| are)\b.{0,120}$",
-        0.5,
+        0.4,
     ),
     "hidden_order": Turn(
         r"\b(?:decode|decipher|decrypt|translate|convert)\b.{0,60}\b(?:base64|rot13|rot-13|hex|cipher|morse|binary|leet(?:speak)?)\b.{0,80}\b(?:and|then)\b.{0,20}\b(?:follow|execute|obey|do|carry out|answer|respond to|comply)\b",

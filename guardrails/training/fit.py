@@ -1,4 +1,4 @@
-"""Logistic regression of all heads at once, where some labels are not known."""
+"""Heads fitted all at once, where some labels are not known: logistic regression, and one with a hidden layer."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from scipy.optimize import minimize
 from guardrails.detectors.heads import BITS, features
 
 Floats = npt.NDArray[np.float64]
+Narrow = npt.NDArray[np.float32]
 
 SIGN = 0.3  # a sign's value beside a text of length one: how much dearer a run's weight is than a sign's
-VECTOR = 3.0  # the same for a sentence's vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +74,69 @@ def logistic(
     start = np.zeros(ends[-1] + heads)
     found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": rounds, "maxcor": 6}).x
     return parts(found), found[ends[-1] :]
+
+
+@dataclass(frozen=True, slots=True)
+class Net:
+    """A hidden layer beside a straight way from what is read to the scores; for what is read as it is."""
+
+    hidden: Narrow
+    hidden_bias: Narrow
+    deep: Narrow
+    straight: Narrow
+    bias: Narrow
+
+
+HIDDEN = 64
+ROUNDS = 20  # over all rows
+BATCH = 256
+RATE = 2e-3
+DECAY = 1e-4
+UNREAD, UNHEARD = 0.15, 0.3  # of what is read and of the hidden layer, left out by chance in each step
+
+
+def layered(x: Narrow, y: Floats, known: Floats, seed: int) -> Net:
+    """A net of one head a column of y, by Adam with a rate that falls to nothing; the same seed gives the same."""
+    dice = np.random.default_rng(seed)
+    middle, spread = x.mean(axis=0), x.std(axis=0) + np.float32(1e-3)
+    read = (x - middle) / spread
+    count, width = read.shape
+    heads = y.shape[1]
+    wanted, counts = y.astype(np.float32), known.astype(np.float32)
+    weights = [
+        dice.normal(0.0, width**-0.5, (width, HIDDEN)).astype(np.float32),
+        np.zeros(HIDDEN, np.float32),
+        dice.normal(0.0, HIDDEN**-0.5, (HIDDEN, heads)).astype(np.float32),
+        np.zeros((width, heads), np.float32),
+        np.full(heads, -3.0, np.float32),  # most rows bear no label
+    ]
+    slopes = [np.zeros_like(each) for each in weights]
+    squares = [np.zeros_like(each) for each in weights]
+    steps = ROUNDS * -(-count // BATCH)
+    step = 0
+    for _ in range(ROUNDS):
+        order = dice.permutation(count)
+        for start in range(0, count, BATCH):
+            rows = order[start : start + BATCH]
+            step += 1
+            some = _thinned(read[rows], UNREAD, dice)
+            inner = some @ weights[0] + weights[1]
+            mask = _thinned(np.ones_like(inner), UNHEARD, dice) * (inner > 0)
+            outer = inner * mask
+            scores = outer @ weights[2] + some @ weights[3] + weights[4]
+            wrong = counts[rows] * (1.0 / (1.0 + np.exp(-np.clip(scores, -30, 30))) - wanted[rows]) / len(rows)
+            back = (wrong @ weights[2].T) * mask
+            found = (some.T @ back, back.sum(axis=0), outer.T @ wrong, some.T @ wrong, wrong.sum(axis=0))
+            rate = RATE * 0.5 * (1.0 + np.cos(np.pi * step / steps))
+            for weight, slope, square, new in zip(weights, slopes, squares, found, strict=True):
+                slope += 0.1 * (new - slope)
+                square += 0.001 * (new * new - square)
+                move = slope / (1 - 0.9**step) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
+                weight -= np.float32(rate) * (move + np.float32(DECAY) * weight)
+    hidden, straight = weights[0] / spread[:, None], weights[3] / spread[:, None]
+    return Net(hidden, weights[1] - middle @ hidden, weights[2], straight, weights[4] - middle @ straight)
+
+
+def _thinned(values: Narrow, share: float, dice: np.random.Generator) -> Narrow:
+    kept: Narrow = values * (dice.random(values.shape, dtype=np.float32) >= share) / np.float32(1 - share)
+    return kept

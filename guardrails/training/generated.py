@@ -13,7 +13,7 @@ import json
 import random
 import re
 import sysconfig
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from guardrails.training.rows import Row
 
 DATA = Path(__file__).parent.parent / "data"
 _SLOT = re.compile(r"\{(\w+)\}")
+BLOCKS = ("tricks", "posts")
 _LEARNT = frozenset(CATEGORIES) - {"CHILD_SAFETY"}
 
 
@@ -39,6 +40,15 @@ class Phrases:
         self._dice = dice
         self._deeds = _phrases("deeds.yaml")
         self._orders = _phrases("orders.yaml")
+        self._blocks = {name: _phrases(f"{name}.yaml") for name in BLOCKS}
+        self._words: dict[str, Sequence[str]] = dict(self._orders["words"])
+        for read in self._blocks.values():
+            self._words |= read["words"]
+
+    @property
+    def slots(self) -> frozenset[str]:
+        """The names that braces in a frame may hold."""
+        return frozenset(self._words) | {"benign", "ask", "deed", "topic"}
 
     def deeds(self, each: int, contrasts: int) -> Iterator[Row]:
         """Asks for each deed, and as many harmless sentences about it."""
@@ -69,11 +79,38 @@ class Phrases:
             frame = frames[index % len(frames)]
             yield _row(self._filled(frame), set(), set(), "harmless", f"harmless:{frame}")
 
+    def blocks(self, name: str, each: int) -> Iterator[Row]:
+        """Rows of a file of labelled frames, so many of each frame; what a block does not say of a category is open."""
+        for block in self._blocks[name]["blocks"]:
+            label = set(block["label"])
+            others = _LEARNT - label - set(block.get("not", ())) if label else frozenset()
+            for frame in block["frames"]:
+                for _ in range(each * block.get("times", 1)):
+                    text = self._filled(frame)
+                    if block.get("noisy") and self._dice.random() < NOISY:
+                        text = self._dice.choice(NOISE)(self._dice, text)
+                    yield _row(text, label, others, name, f"{name}:{frame}")
+
+    def everyday(self, count: int) -> Iterator[Row]:
+        """What people ask most; a topic is in the cluster, so that no fold learns it from another."""
+        read = _phrases("everyday.yaml")
+        for index in range(count):
+            frame, topic = read["frames"][index % len(read["frames"])], self._dice.choice(read["topics"])
+            text = frame.replace("{topic}", topic)
+            yield _row(text[0].upper() + text[1:], set(), set(), "everyday", f"everyday:{topic}")
+
+    def languages(self) -> Iterator[Row]:
+        read = _phrases("languages.yaml")
+        for text in read["PROMPT_INJECTION"]:
+            yield _row(text, {"PROMPT_INJECTION"}, _LEARNT - {"PROMPT_INJECTION"}, "languages", text)
+        for text in read["harmless"]:
+            yield _row(text, set(), set(), "languages", text)
+
     def benign(self) -> str:
         return str(self._dice.choice(self._orders["benign"]))
 
     def _filled(self, frame: str) -> str:
-        for _ in range(3):  # words hold slots themselves
+        for _ in range(4):  # words hold slots themselves
             frame = _SLOT.sub(self._word, frame)
         return frame
 
@@ -88,9 +125,51 @@ class Phrases:
                     deed=self._dice.choice(self._deeds["deeds"][category])
                 )
             )
-        words: Sequence[str] = self._orders["words"][name.lower()]
-        word = self._dice.choice(words)
+        if name == "deed":
+            return str(self._dice.choice(self._deeds["deeds"][self._dice.choice(sorted(self._deeds["deeds"]))]))
+        if name.lower() not in self._words:  # braces that belong to the text
+            return slot.group()
+        word = self._dice.choice(self._words[name.lower()])
         return word[0].upper() + word[1:] if name[0].isupper() else word
+
+
+# --- text as somebody writes it who does not want to be read by a filter ----------------------------------------------
+
+NOISY = 0.3  # of the rows where it is likely
+_LIKE = {
+    "a": "4@аα", "b": "8ь", "c": "сϲ", "e": "3€еε", "g": "69", "i": "1!|іι", "l": "1|", "o": "0оο", "p": "рρ",
+    "s": "5$ѕ", "t": "7+т", "u": "υ", "x": "х", "y": "уү",
+}  # fmt: skip
+
+
+def _alike(dice: random.Random, text: str) -> str:
+    share = dice.choice((0.15, 0.3, 0.6))
+    return "".join(
+        dice.choice(_LIKE[low]) if (low := character.lower()) in _LIKE and dice.random() < share else character
+        for character in text
+    )
+
+
+def _doubled(dice: random.Random, text: str) -> str:
+    return " ".join(word + word[-1] if word.isalpha() and dice.random() < 0.7 else word for word in text.split(" "))
+
+
+def _slashed(dice: random.Random, text: str) -> str:
+    return "".join(f"\\{character}" for character in text[:160])
+
+
+def _mistyped(dice: random.Random, text: str) -> str:
+    letters = list(text)
+    for _ in range(1 + len(letters) // 25):
+        at = dice.randrange(max(1, len(letters) - 1))
+        letters[at : at + 2] = dice.choice((letters[at : at + 1], letters[at : at + 2][::-1]))
+    return "".join(letters)
+
+
+NOISE: Sequence[Callable[[random.Random, str], str]] = (
+    _alike, _alike, _alike, _doubled, _slashed, _mistyped, _mistyped,
+    lambda dice, text: text.upper(), lambda dice, text: text.lower(), lambda dice, text: text.lower(),
+)  # fmt: skip
 
 
 def written() -> Iterator[Row]:
@@ -197,6 +276,19 @@ def _base64(dice: random.Random, pool: _Pool) -> str:
     return base64.b64encode(_plain(dice, pool).encode()).decode()
 
 
+# Ways to hide a text from a filter that a reader, or a model, still sees through.
+ENCODINGS: Mapping[str, Callable[[str], str]] = {
+    "base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "hex": lambda text: text.encode().hex(),
+    "rot13": lambda text: codecs.encode(text, "rot13"),
+    "reversed": lambda text: text[::-1],
+    "leet": lambda text: text.translate(_LEET),
+    "spaced": lambda text: " ".join(text),
+    "homoglyphs": lambda text: text.translate(str.maketrans("aeopcxyi", "аеорсхуі")),
+    "zero width": lambda text: "\u200b".join(text),
+    "full width": lambda text: "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text),
+}
+
 STRANGE: dict[str, _Maker] = {
     "code": _code,
     "markup": _markup,
@@ -294,3 +386,12 @@ def strange(dice: random.Random, each: int, *, half: int = 0) -> Iterator[Row]:
             text = make(dice, pool)
             if text.strip():
                 yield _row(text, set(), set(), f"strange:{name}", f"{name}:{half}:{index}")
+
+
+def own(seed: int) -> list[Row]:
+    """All rows that this project makes for training, each text once; the same seed makes the same."""
+    phrases = Phrases(random.Random(seed))
+    rows = [*phrases.deeds(3, 1), *phrases.orders(900), *phrases.harmless(600), *written()]
+    rows += [*phrases.blocks("tricks", 6), *phrases.blocks("posts", 4), *phrases.everyday(1500), *phrases.languages()]
+    rows += strange(random.Random(seed), 70)
+    return list({row.text: row for row in rows}.values())

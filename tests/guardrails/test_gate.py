@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import codecs
 import random
 from collections import Counter
 from pathlib import Path
@@ -12,24 +10,12 @@ import pytest
 
 from guardrails.guard import Guard
 from guardrails.policy import parse_policy
-from guardrails.training.generated import strange
+from guardrails.training.generated import ENCODINGS, strange
 from guardrails.verdicts import Stage
 from tests.guardrails import held_out
 
 SHIPPED = Path(__file__).parent.parent.parent / "config" / "guardrail-settings.yaml"
 EACH = 12  # rows of a kind
-
-ENCODINGS = {
-    "base64": lambda text: base64.b64encode(text.encode()).decode(),
-    "hex": lambda text: text.encode().hex(),
-    "rot13": lambda text: codecs.encode(text, "rot13"),
-    "reversed": lambda text: text[::-1],
-    "leet": lambda text: text.translate(str.maketrans("aeiost", "431057")),
-    "spaced": lambda text: " ".join(text),
-    "homoglyphs": lambda text: text.translate(str.maketrans("aeopcxyi", "аеорсхуі")),
-    "zero width": lambda text: "\u200b".join(text),
-    "full width": lambda text: "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text),
-}
 
 
 @pytest.fixture(scope="module")

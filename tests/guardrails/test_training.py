@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from guardrails.detectors import grey
 from guardrails.policy import CATEGORIES
-from guardrails.training.generated import DATA, Phrases, strange, written
-from guardrails.training.rows import Manifest, WrongRow, allowed, read_folder
+from guardrails.training.fit import layered
+from guardrails.training.generated import DATA, Phrases, own, strange
+from guardrails.training.rows import Manifest, Row, WrongRow, allowed, read_folder
 from tests.guardrails import held_out
 
 META = {
@@ -64,17 +68,50 @@ def test_the_same_seed_makes_the_same_rows() -> None:
     assert made(3) == made(3) != made(4)
 
 
-def test_made_rows_have_no_open_slot_and_known_labels() -> None:
+SLOT = re.compile(r"\{(\w+)\}")
+
+
+@pytest.fixture(scope="module")
+def made() -> list[Row]:
+    return own(0)
+
+
+def test_made_rows_have_no_open_slot_and_known_labels(made: list[Row]) -> None:
     phrases = Phrases(random.Random(0))
-    for row in [*phrases.deeds(3, 2), *phrases.orders(400), *phrases.harmless(400), *written()]:
+    for row in made:
         assert row.text.strip() and row.label <= set(CATEGORIES) - {"CHILD_SAFETY"}
         assert not row.label & row.maybe
-        assert "{secret}" not in row.text and "{deed}" not in row.text and "{goal}" not in row.text
+        assert not set(SLOT.findall(row.text)) & phrases.slots, row.text
 
 
-def test_the_gates_sentences_are_not_trained_on() -> None:
+def test_each_text_is_made_once(made: list[Row]) -> None:
+    assert len({row.text for row in made}) == len(made)
+
+
+def test_a_vector_is_the_same_alone_and_among_others() -> None:
+    model = grey.open_sentences()
+    if model is None:
+        pytest.skip("the sentence model is not installed")
+    texts = [[2_000 + n, 2_100, 2_200] for n in range(5)]
+    together = model.vectors(texts)
+    for pieces, vector in zip(texts, together, strict=True):
+        alone = model.vector(pieces)
+        assert alone is not None and float(abs(alone - vector).max()) < 1e-4
+
+
+def test_a_net_learns_what_no_line_can_tell_apart() -> None:
+    dice = np.random.default_rng(0)
+    x = dice.normal(size=(4_000, 6)).astype(np.float32)
+    y = ((x[:, :1] * x[:, 1:2]) > 0).astype(np.float64)
+    first, again = (layered(x, y, np.ones_like(y), seed=3) for _ in range(2))
+    scores = np.maximum(x @ first.hidden + first.hidden_bias, 0) @ first.deep + x @ first.straight + first.bias
+    assert float(((scores > 0) == (y > 0)).mean()) > 0.65  # a line: half
+    assert (first.hidden == again.hidden).all()
+
+
+def test_the_gates_sentences_are_not_trained_on(made: list[Row]) -> None:
     phrases = Phrases(random.Random(0))
-    trained = {row.text.lower() for row in [*phrases.deeds(20, 10), *phrases.orders(2000), *written()]}
+    trained = {row.text.lower() for row in [*made, *phrases.deeds(20, 10), *phrases.orders(2000)]}
     trained |= {line.lower() for path in DATA.iterdir() for line in path.read_text().splitlines()}
     assert not trained & {text.lower() for texts in held_out.HARMFUL.values() for text in texts}
     assert not trained & {text.lower() for text in held_out.HARMLESS}
