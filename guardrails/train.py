@@ -39,9 +39,16 @@ FOLDS = 3
 STRENGTH = 0.1  # of the pull of all weights towards 0
 PRIOR = 0.7  # how much the pieces' own vectors count beside the pieces
 OWN = 0.5  # the weight of a row that was made here
-# Of harmless prompts, the most that one category may flag at its threshold.
-FALSE_ALARMS = 0.002
-MORE_ALARMS = {"PROMPT_INJECTION": 0.012, "HATE_SPEECH": 0.004, "OFFENSIVE_LANGUAGE": 0.004, "VIOLENCE": 0.0025}
+# Of harmless prompts, the most that one category may flag at its threshold; F1 is best within them.
+FALSE_ALARMS = 0.0022
+ALARMS = {
+    "SELF_HARM": 0.001,
+    "VIOLENCE": 0.0025,
+    "HATE_SPEECH": 0.004,
+    "SEXUAL_CONTENT": 0.0015,
+    "PROMPT_INJECTION": 0.012,
+    "OFFENSIVE_LANGUAGE": 0.004,
+}
 UNASKED = 0.02  # of the rows that the sentence model would help to flag, those about which it is not asked
 NEAR = 0.5  # logarithm of the odds
 WINDOW_ALARMS = 0.001  # of long harmless rows, the most that may be flagged for one of their windows
@@ -214,7 +221,7 @@ class Settings:
         found = []
         for index, name in enumerate(LEARNT):
             known = labels.known[:, index] > 0
-            few, most = harmless[known], MORE_ALARMS.get(name, FALSE_ALARMS)
+            few, most = harmless[known], ALARMS.get(name, FALSE_ALARMS)
             truth, alone = labels.truth[known, index], raw[known, index]
             slope, offset = _odds(alone, truth)
             alone = alone * slope + offset
