@@ -118,7 +118,7 @@ def test_the_scaler_reads_every_job_that_has_not_ended_through_a_whole_burst(
     for sample in samples:
         assert sample.least <= sample.total <= sample.most, sample
     busy = [sample for sample in samples if sample.least > 0]
-    assert len(busy) > 50
+    assert len(busy) > 10
     assert min(sample.total for sample in busy) > 0
     for trigger in reads:
         assert max(sample.read[trigger] for sample in samples) > 0, trigger
