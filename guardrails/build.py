@@ -24,8 +24,10 @@ def read_policy(path: Path) -> Policy:
 
 
 def build(policy: Policy, *, sentences: bool = False, deadline_s: float | None = None) -> Guard:
-    """sentences: whether the sentence model is loaded here, where it is installed; it costs 150 MB.
+    """sentences: whether the sentence model is loaded here, where it is installed and anything can be in doubt; it costs
+    150 MB.
     deadline_s: how long it may take for a text; None where nobody waits, so that the same text has the same verdict.
     """
-    model = open_sentences(deadline_s=deadline_s) if sentences and policy.embedding != "off" else None
+    asked = sentences and policy.embedding != "off" and policy.weighs
+    model = open_sentences(deadline_s=deadline_s) if asked else None
     return Guard(policy, personal=PersonalData(), sentences=model)

@@ -282,6 +282,16 @@ class Policy(Level):
             for stage, rules in level.stages.items():
                 yield f"{place}stages.{stage}.", rules
 
+    @property
+    def weighs(self) -> bool:
+        """Whether anything is looked for, by anybody, that has a score and so may be in doubt."""
+        everywhere = [rules for _, rules in self._everywhere()]
+        return (
+            self.jailbreak.on
+            or any(rules.jailbreak.enabled for rules in everywhere)
+            or any(rule.on for rules in everywhere for name, rule in rules.categories.items() if name != "CHILD_SAFETY")
+        )
+
     def resolved(self, stage: Stage, *, tenant: str = "", key: str = "") -> Rules:
         """The rules for a text: the key's over the tenant's over the file's, each with its stage's over its own."""
         levels = [self.keys.get(key), self.tenants.get(tenant), self]

@@ -144,3 +144,26 @@ def test_what_is_nearer_stands_over_what_is_further(
     rule = parse_policy(LAYERS).resolved(stage, tenant=tenant, key=key).categories["VIOLENCE"]
     assert (rule.on, rule.does, rule.least_score) == expected
     assert rule.keywords == ("spar",)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("{}", True, id="jailbreaks, unless they are switched off"),
+        pytest.param("jailbreak: {enabled: false}", False, id="nothing"),
+        pytest.param("jailbreak: {enabled: false}\npii: {EMAIL: {action: mask}}", False, id="what is there or not"),
+        pytest.param(
+            "jailbreak: {enabled: false}\ncategories: {CHILD_SAFETY: {keywords: [spar]}}", False, id="keywords alone"
+        ),
+        pytest.param("jailbreak: {enabled: false}\ncategories: {VIOLENCE: {enabled: false}}", False, id="switched off"),
+        pytest.param("jailbreak: {enabled: false}\ncategories: {VIOLENCE: {}}", True, id="a category"),
+        pytest.param(
+            "jailbreak: {enabled: false}\ntenants: {gym: {stages: {response: {categories: {VIOLENCE: {}}}}}}",
+            True,
+            id="a tenant's for a stage",
+        ),
+        pytest.param("jailbreak: {enabled: false}\nkeys: {k: {jailbreak: {enabled: true}}}", True, id="a key's"),
+    ],
+)
+def test_scores_are_wanted_where_anybody_looks_for_what_has_one(text: str, expected: bool) -> None:
+    assert parse_policy(text).weighs is expected
