@@ -1,4 +1,4 @@
-"""The guard in a process of its own: `python -m guardrails.serving FD PARENT`.
+"""The guard in a process of its own: `python -m guardrails.serving FD PARENT SENTENCE_MS`.
 
 It hears one question after the other on a socket, in frames of four bytes of length and JSON, and ends with its
 parent. It holds no secret and reads no file: its policy is told to it.
@@ -17,7 +17,6 @@ from typing import Any
 import orjson
 
 from guardrails.build import build
-from guardrails.detectors.grey import DEADLINE_S
 from guardrails.guard import Guard
 from guardrails.hiding import look
 from guardrails.judging import Judgement, judge
@@ -105,8 +104,11 @@ def _read(connection: socket.socket, count: int) -> bytes | None:
     return b"".join(pieces)
 
 
-def serve(connection: socket.socket) -> None:
-    """Answer until the parent has gone. A frame that is a string is a policy, which holds from then on."""
+def serve(connection: socket.socket, sentence_s: float) -> None:
+    """Answer until the parent has gone. A frame that is a string is a policy, which holds from then on.
+
+    sentence_s: how long the sentence model may take for a text.
+    """
     guard: Guard | None = None
     while (head := _read(connection, LENGTH_BYTES)) is not None:
         body = _read(connection, int.from_bytes(head, "big"))
@@ -114,7 +116,7 @@ def serve(connection: socket.socket) -> None:
             return
         heard = orjson.loads(body)
         if isinstance(heard, str):
-            guard = build(parse_policy(heard, "the policy"), sentences=True, deadline_s=DEADLINE_S)
+            guard = build(parse_policy(heard, "the policy"), sentences=True, deadline_s=sentence_s)
         elif guard is not None:
             connection.sendall(frame(_answer(guard, heard)))
 
@@ -132,4 +134,4 @@ if __name__ == "__main__":
     _tie_to(int(sys.argv[2]))
     with socket.socket(fileno=int(sys.argv[1])) as connected:
         connected.setblocking(True)  # the parent's end of the pair is not, and they share that
-        serve(connected)
+        serve(connected, int(sys.argv[3]) / 1000)

@@ -226,6 +226,7 @@ class GuardLimits(Frozen):
     max_waiting: int = Field(64, ge=1)  # long requests per such process; more are not judged in time
     deadline_ms: int = Field(2_000, ge=10)  # for the judgement of one long request
     doubt_ms: int = Field(60, ge=1)  # for what the sentence model says of a short text in doubt, or it is done without
+    sentence_ms: int = Field(18, ge=1)  # of these for the model itself; a slow machine's needs more, or is never heard
     doubts_waiting: int = Field(2, ge=0)  # such texts per process; of more it is not asked
     # A guarded stream is held back until so much has come or so much time has passed, and is judged together with what
     # came before.

@@ -109,7 +109,12 @@ class GuardProcess:
             began = time.monotonic()
             ours, its = socket.socketpair()
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "guardrails.serving", str(its.fileno()), str(os.getpid())],
+                [
+                    sys.executable,
+                    "-m",
+                    "guardrails.serving",
+                    *map(str, (its.fileno(), os.getpid(), self._limits.sentence_ms)),
+                ],
                 cwd=HERE,
                 env={"OMP_NUM_THREADS": "1"},  # no secret of ours is any of its business
                 pass_fds=[its.fileno()],

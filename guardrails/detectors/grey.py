@@ -24,7 +24,9 @@ RUNTIME = "onnxruntime"
 SHA256 = "8199be6f"  # the beginning of the file's that the heads were trained with
 HEAD, TAIL = 48, 16  # pieces that are read of a longer text, with the two that mark its ends: 11 ms on one core
 WIDTH = 768  # of a vector: the mean over the pieces and the largest over the pieces, each of length one
-DEADLINE_S = 0.018  # from the question to the answer, where somebody waits for it
+DEADLINE_S = 0.018  # from the question to the answer, where somebody waits for it and nothing else is said
+LATE = 8  # questions in a row that were too late, after which
+REST_S = 10.0  # it is not asked for so long: what comes too late costs as much as what is heard
 _BEGIN, _END = 101, 102  # [CLS], [SEP]
 
 
@@ -49,18 +51,22 @@ class SentenceModel:
         self._deadline_s = deadline_s
         self.asked = 0
         self.missed = 0  # texts that were judged without it, because it had no time for them
+        self._late = 0  # of those, how many in a row
+        self._rests_until = 0.0
 
     def vector(self, pieces: Sequence[int]) -> Floats | None:
-        """None when the deadline passed before there was one."""
+        """None when the deadline passed before there was one, or would have."""
         self.asked += 1
-        until = None if self._deadline_s is None else time.monotonic() + self._deadline_s
-        if not self._turns.acquire(timeout=self._deadline_s):
-            self.missed += 1
-            return None
-        try:
-            states = self._states([cut(pieces)], until)
-        finally:
-            self._turns.release()
+        now = time.monotonic()
+        states = None
+        if now >= self._rests_until and self._turns.acquire(timeout=self._deadline_s):
+            try:
+                states = self._states([cut(pieces)], None if self._deadline_s is None else now + self._deadline_s)
+            finally:
+                self._turns.release()
+            self._late = self._late + 1 if states is None else 0
+            if self._late == LATE:
+                self._late, self._rests_until = 0, time.monotonic() + REST_S
         if states is None:
             self.missed += 1
             return None

@@ -17,6 +17,7 @@ from guardrails.guard import Guard
 from guardrails.policy import CATEGORIES, parse_policy
 from guardrails.texts import Role, Text
 from guardrails.verdicts import Action, Finding, Stage
+from tests.conftest import wait_until
 from tests.guardrails import held_out
 
 POLICY = """
@@ -359,6 +360,18 @@ def test_the_sentence_model_is_not_asked_where_the_policy_says_so(sentences: gre
         doubtful, Stage.REQUEST
     )
     assert sentences.asked == asked
+
+
+def test_a_sentence_model_that_is_always_late_is_left_alone_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grey, "REST_S", 0.2)
+    late = grey.open_sentences(deadline_s=5e-4)
+    if late is None:
+        pytest.skip("the sentence model is not installed")
+    pieces = list(range(2_000, 2_060))
+    assert [late.vector(pieces) for _ in range(grey.LATE)] == [None] * grey.LATE
+    late._deadline_s = 60.0
+    assert late.vector(pieces) is None
+    wait_until(lambda: late.vector(pieces) is not None)
 
 
 @pytest.mark.parametrize("deadline_s", [pytest.param(0.0, id="none at all"), pytest.param(5e-4, id="too little")])
