@@ -56,7 +56,7 @@ def outcomes(outcome: str) -> float:
 def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
     folder = tmp_path_factory.mktemp("sentences")
     settings = (ROOT / "config" / SETTINGS).read_text()
-    (folder / SETTINGS).write_text(f"{settings}\nguard: {{deadline_ms: {LONG_MS}}}\n")
+    (folder / SETTINGS).write_text(f"{settings}\nguard: {{deadline_ms: {LONG_MS}, sentence_ms: {LONG_MS}}}\n")
     environment = Environment(config=folder, door_key="a:" + "22" * 32)
     guardian = open_guardian(environment, Reloaded(folder / SETTINGS, reader(environment)))
     (process,) = guardian.processes
