@@ -123,6 +123,20 @@ def test_a_counter_whose_time_is_over_is_not_made_anew(do: Do, client: redis.Red
     assert client.exists("gw:spent:b", "gw:window:w") == 0
 
 
+def test_what_had_no_price_when_it_was_held_counts_once_it_has_one(do: Do, client: redis.Redis) -> None:
+    for total in (700, 1_400):
+        submit(do, submission(holds=(budget(0, 1_000),)))
+        (job,) = claim(do, number=total).jobs
+        do(store.finish(job.id, job.fence, State.DONE, end=b"end", measured={"cost": 700}))
+        assert spent(client) == total and 0 < client.pttl("gw:spent:b") <= 60_000  # type: ignore[operator]
+    assert submit(do, submission(holds=(budget(0, 1_000),))).outcome == "held"
+
+
+def test_what_is_held_of_nothing_writes_nothing(do: Do, client: redis.Redis) -> None:
+    submit(do, submission(holds=(budget(0),)))
+    assert client.exists("gw:spent:b") == 0
+
+
 def test_every_counter_of_a_period_has_an_end(do: Do, client: redis.Redis) -> None:
     submit(do, submission(holds=(window(), budget(5))))
     assert 0 < client.pttl("gw:spent:b") <= 60_000  # type: ignore[operator]

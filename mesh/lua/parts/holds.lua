@@ -51,7 +51,7 @@ local function wait_ms(key, slice, more, period, now)
   return period
 end
 
--- Take one hold. true, what is taken now and in which slice | false, what is taken already and how many ms to wait (0: nobody knows; -1:
+-- Take one hold. true, what is taken now and in which slice (of a window; else for how many ms) | false, what is taken already and how many ms to wait (0: nobody knows; -1:
 -- it is more than the ceiling by itself).
 local function take_hold(kind, name, amount, ceiling, life_ms, now)
   local wanted, most = tonumber(amount), tonumber(ceiling)
@@ -65,13 +65,17 @@ local function take_hold(kind, name, amount, ceiling, life_ms, now)
     return true, sum + wanted, slice
   end
   local key = P .. (kind == 'open' and 'hold:' or 'spent:') .. name
+  if wanted == 0 then -- of what has no price: nothing is written
+    local sum = tonumber(redis.call('GET', key) or '0')
+    return sum <= most, sum, sum <= most and tonumber(life_ms) or 0
+  end
   local sum = redis.call('INCRBY', key, amount)
   if sum > most then
     if redis.call('DECRBY', key, amount) <= 0 then redis.call('DEL', key) end
     return false, sum - wanted, wanted > most and -1 or 0
   end
   if kind == 'spent' and sum == wanted then redis.call('PEXPIRE', key, life_ms) end
-  return true, sum, 0
+  return true, sum, tonumber(life_ms)
 end
 
 local function change_window(key, slice, by)
@@ -81,9 +85,9 @@ local function change_window(key, slice, by)
   end
 end
 
--- What a job remembers of a hold.
-local function hold_line(kind, name, amount, unit, slice)
-  return kind .. ' ' .. amount .. ' ' .. unit .. ' ' .. slice .. ' ' .. name .. '\n'
+-- What a job remembers of a hold. where: as take_hold tells it.
+local function hold_line(kind, name, amount, unit, where)
+  return kind .. ' ' .. amount .. ' ' .. unit .. ' ' .. where .. ' ' .. name .. '\n'
 end
 
 -- What these attempts have measured by unit, and of how many nobody knows: of one target's, or of all.
@@ -111,7 +115,7 @@ end
 -- End the holds that these lines tell. measured: by unit, what the job has really taken. lost: attempts of which nobody knows what they
 -- took: each counts as all that was held. undo: as if nothing had ever been taken.
 local function end_holds(lines, measured, lost, undo)
-  for kind, amount, unit, slice, name in (lines or ''):gmatch('(%S+) (%d+) (%S+) (%d+) ([^\n]+)\n') do
+  for kind, amount, unit, where, name in (lines or ''):gmatch('(%S+) (%d+) (%S+) (%d+) ([^\n]+)\n') do
     if kind == 'open' then
       if redis.call('DECRBY', P .. 'hold:' .. name, amount) <= 0 then redis.call('DEL', P .. 'hold:' .. name) end
     elseif undo or unit ~= '-' then
@@ -119,9 +123,13 @@ local function end_holds(lines, measured, lost, undo)
       if by == 0 then
         -- It took what it was expected to take.
       elseif kind == 'window' then
-        change_window(P .. 'window:' .. name, tonumber(slice), by)
+        change_window(P .. 'window:' .. name, tonumber(where), by)
       elseif redis.call('INCRBY', P .. 'spent:' .. name, by) == by then
-        redis.call('DEL', P .. 'spent:' .. name) -- its time was over
+        if amount == '0' then
+          redis.call('PEXPIRE', P .. 'spent:' .. name, where) -- nothing was held of it: this is its beginning
+        else
+          redis.call('DEL', P .. 'spent:' .. name) -- its time was over
+        end
       end
     end
   end
