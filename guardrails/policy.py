@@ -143,15 +143,13 @@ ContentAction = Literal["block", "warn", "log", "allow"]
 PersonalAction = Literal["mask", "redact", "block", "warn", "log", "allow"]
 
 
-class ContentRule(Frozen):
-    """What is looked for under one category, and what follows. What is None is left as the level above has it."""
+class ScoredRule(Frozen):
+    """What follows when something reaches a score. What is None is left as the level above has it."""
 
     enabled: bool | None = None
     severity: Severity | None = None  # picks the score from which it is flagged, where `threshold` is not given
     action: ContentAction | None = None
     threshold: Threshold | None = None
-    keywords: Keywords | None = None
-    patterns: Patterns | None = None
 
     @property
     def on(self) -> bool:
@@ -164,6 +162,20 @@ class ContentRule(Frozen):
     @property
     def least_score(self) -> float:
         return self.threshold if self.threshold is not None else THRESHOLDS[self.severity or "high"]
+
+
+class ContentRule(ScoredRule):
+    """What is looked for under one category."""
+
+    keywords: Keywords | None = None
+    patterns: Patterns | None = None
+
+
+class JailbreakRule(ScoredRule):
+    """Attempts to talk a model out of its instructions. They count as PROMPT_INJECTION, with an action of their own."""
+
+    conversation: bool | None = None  # whether many shots and slow escalation are looked for over all turns
+    untrusted: bool | None = None  # whether tools' results and retrieved passages may give no orders either
 
 
 class PersonalRule(Frozen):
@@ -181,29 +193,6 @@ class PersonalRule(Frozen):
     @property
     def does(self) -> Action:
         return Action.MASK if self.action is None else Action(self.action)
-
-
-class JailbreakRule(Frozen):
-    """Attempts to talk a model out of its instructions. They count as PROMPT_INJECTION, with an action of their own."""
-
-    enabled: bool | None = None
-    severity: Severity | None = None
-    action: ContentAction | None = None
-    threshold: Threshold | None = None
-    conversation: bool | None = None  # whether many shots and slow escalation are looked for over all turns
-    untrusted: bool | None = None  # whether tools' results and retrieved passages may give no orders either
-
-    @property
-    def on(self) -> bool:
-        return self.enabled is not False
-
-    @property
-    def does(self) -> Action:
-        return Action.BLOCK if self.action is None else Action(self.action)
-
-    @property
-    def least_score(self) -> float:
-        return self.threshold if self.threshold is not None else THRESHOLDS[self.severity or "high"]
 
 
 _Categories = Annotated[dict[str, ContentRule], _one_of(CATEGORIES)]

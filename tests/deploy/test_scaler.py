@@ -109,7 +109,7 @@ def test_the_scaler_reads_every_job_that_has_not_ended_through_a_whole_burst(
     with ThreadPoolExecutor(41) as pool:
         watching = pool.submit(watch, cluster.client(), keda, reads, stop)
         ways = (caller.ask, caller.ask_later)
-        wishes = [Wish(f"burst-{number}", delay_ms=100 + number % 5 * 20) for number in range(120)]
+        wishes = [Wish(f"burst-{number}", delay_ms=100 + number % 5 * 20) for number in range(200)]
         answers = list(pool.map(lambda wish: ways[len(wish.marker) % 2](wish), wishes))
         wait_until(lambda: not truth(cluster.client(), reads).open, 20, "every job has ended")
         stop.set()
@@ -118,7 +118,7 @@ def test_the_scaler_reads_every_job_that_has_not_ended_through_a_whole_burst(
     for sample in samples:
         assert sample.least <= sample.total <= sample.most, sample
     busy = [sample for sample in samples if sample.least > 0]
-    assert len(busy) > 10
+    assert len(busy) > 50
     assert min(sample.total for sample in busy) > 0
     for trigger in reads:
         assert max(sample.read[trigger] for sample in samples) > 0, trigger

@@ -33,7 +33,7 @@ def test_harmless_text_that_looks_strange_passes(guard: Guard) -> None:
 def test_harmless_words_that_sound_dangerous_pass(guard: Guard) -> None:
     wrong = {text: guard.check(text, Stage.REQUEST).flagged for text in held_out.HARMLESS}
     wrong = {text: flagged for text, flagged in wrong.items() if flagged}
-    assert len(wrong) <= 0.12 * len(held_out.HARMLESS), wrong
+    assert len(wrong) <= 0.08 * len(held_out.HARMLESS), wrong
 
 
 def test_harm_is_flagged_under_its_category(guard: Guard) -> None:
