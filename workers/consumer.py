@@ -1,7 +1,7 @@
-"""Claims jobs and runs them, many at once in one event loop, inside a real `celery worker`.
+"""Runs the jobs that it claims, many at once in one event loop, inside a real `celery worker`.
 
-It looks at its lanes without taking (one blocked connection a lane), claims as many jobs as it has free slots in one
-call, renews all leases in one call, and hears on a control list of its own which jobs are to stop.
+It claims as many jobs as it has free slots, renews all leases in one call, and hears on a control list of its own which
+jobs are to stop.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ from mesh.wire import Refused
 from routing.health import AILING_S, TELL_S, Outlook, Recorder, Room
 from routing.prices import PriceList
 from workers import accounts, images
+from workers.claiming import Claiming
 from workers.fetch import Fetcher
 from workers.pipe import Pipe, ask, open_streams
 from workers.pipeline import Attempt, Tools
@@ -41,10 +42,11 @@ from workers.reaper import reap
 
 log = structlog.get_logger()
 
-RENEW_S = 5.0
+RENEW_S = 3.0
 HEARTBEAT_S = 2.0
 MODELS_S = 60.0
 _RETRY_S = 0.5
+_CLOSE_S = 2.0  # for the last claims to be answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +87,16 @@ class Consumer:
         self._fetches: set[asyncio.Task[None]] = set()
         self._retired: set[asyncio.Task[None]] = set()
         self._pulls: dict[str, asyncio.Task[None]] = {}
-        self._claiming = asyncio.Event()
-        self._freed = asyncio.Event()
-        self._rung = asyncio.Event()
-        self._armed = [(lane, asyncio.Event()) for name in role.providers for lane in lanes.of_provider(name)]
+        self._claiming = Claiming(
+            self._address,
+            self._pipe,
+            self.boot,
+            served=lambda: [(name, self._is_private(name)) for name in role.providers],
+            free=lambda: environment.slots - len(self._tasks),
+            max_attempts=lambda: self._config.lanes.max_attempts,
+            begin=self._begin,
+        )
+        self._closing: asyncio.Task[None] | None = None
         self._providers: dict[str, Provider] = {}
         self._tools: Tools | None = None
         self._outlook = Outlook()
@@ -117,13 +125,10 @@ class Consumer:
             recorder=self._recorder,
         )
         self._show_readiness()  # a process before this one may have left its file
-        self._claiming.set()
         beside: list[Coroutine[Any, Any, None]] = [
             self._pipe.run(), self._freight.run(), self._renew(), self._listen(), self._beat(), self._list_models(),
-            self._tell_health(), self._watch_settings(), self._look_at_rules(),
+            self._tell_health(), self._watch_settings(), self._look_at_rules(), self._claiming.run(),
         ]  # fmt: skip
-        if self._role.providers:
-            beside += [self._claim(), *(self._look(lane, armed) for lane, armed in self._armed)]
         if self._role.system:
             beside.append(reap(self._pipe, self._settings))
             beside += accounts.duties(self._freight, self._settings, self._fetcher)
@@ -162,6 +167,7 @@ class Consumer:
             await asyncio.sleep(LOOK_S)
             if self._settings.look():
                 await self._take_up(before, self._config)
+                await self._claiming.start_over()
                 before = self._config
 
     async def _take_up(self, before: Config, now: Config) -> None:
@@ -200,20 +206,24 @@ class Consumer:
         self._retired.add(task)
         task.add_done_callback(self._retired.discard)
 
-    def stop_claiming(self) -> None:
-        self._claiming.clear()
-        self._show_readiness()
+    def stop_claiming(self) -> asyncio.Task[None]:
+        """Done once no job can come any more."""
+        if self._closing is None:
+            self._closing = asyncio.get_running_loop().create_task(self._claiming.close())
+            self._claiming.closed = True
+            self._show_readiness()
+        return self._closing
 
     def _show_readiness(self) -> None:
         path = self._environment.ready_file
-        if path is not None and self._claiming.is_set():
+        if path is not None and not self._claiming.closed:
             path.touch()
         elif path is not None:
             path.unlink(missing_ok=True)
 
     async def drain(self, grace_s: float) -> None:
         """Let what runs end within `grace_s`; then give back what has said nothing, and cut off the rest."""
-        self.stop_claiming()
+        await asyncio.wait([self.stop_claiming()], timeout=_CLOSE_S)
         for pull in self._pulls.values():
             pull.cancel()  # no grace: another worker goes on where it was
         if running := self._tasks | self._fetches:
@@ -282,85 +292,32 @@ class Consumer:
         held = self._held.get(attempt.claim.id)
         if held is not None and held.attempt is attempt:
             del self._held[attempt.claim.id]
-        self._freed.set()
+        self._claiming.freed()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("attempt_broke", job=attempt.claim.id, why=type(error).__name__, frames=frames(error))
-
-    async def _claim(self) -> None:
-        number = turn = 0
-        while True:
-            await self._claiming.wait()
-            free = self._environment.slots - len(self._tasks)
-            if free <= 0:
-                self._freed.clear()
-                await self._freed.wait()
-                continue
-            number += 1
-            self._rung.clear()
-            served = [(name, self._is_private(name)) for name in self._role.providers]
-            asked_s = asyncio.get_running_loop().time()
-            try:
-                claimed = await self._pipe.do(
-                    store.claim(self.boot, number, free, turn, served, max_attempts=self._config.lanes.max_attempts)
-                )
-            except Refused as error:
-                log.error("claim_refused", why=str(error))
-                await asyncio.sleep(_RETRY_S)
-                continue
-            turn = claimed.turn
-            for claim in claimed.jobs:
-                self._begin(claim, asked_s)
-            if len(claimed.jobs) < free:
-                for _, armed in self._armed:
-                    armed.set()
-                await self._rung.wait()
 
     def _is_private(self, name: str) -> bool:
         config = self._config.providers.get(name)
         return config is not None and config.private
 
-    async def _look(self, lane: lanes.Lane, armed: asyncio.Event) -> None:
-        async def woken(reply: object) -> None:
-            # One look at a time: with a message in the lane the next would come back at once, and spin.
-            armed.clear()
-            self._rung.set()
-
-        await self._blocked_read(f"look-{lane.name}", store.look(lane), woken, armed)
-
     async def _listen(self) -> None:
-        async def heard(reply: object) -> None:
-            assert isinstance(reply, list)
-            for word in reply[1]:
-                job_id, _, why = word.decode().partition(" ")
-                if job_id in self._held:
-                    self._held[job_id].attempt.stop(why)
-
-        await self._blocked_read("control", store.control(self.boot), heard)
-
-    async def _blocked_read(
-        self,
-        name: str,
-        args: tuple[wire.Arg, ...],
-        heard: Callable[[object], Awaitable[None]],
-        when: asyncio.Event | None = None,
-    ) -> None:
-        """A blocking command again and again on a connection of its own, `when` it is wanted."""
+        """Hear on a connection of its own which jobs are to stop."""
         while True:
             try:
-                reader, writer = await open_streams(self._address, f"{self.boot}-{name}")
+                reader, writer = await open_streams(self._address, f"{self.boot}-control")
                 parser = hiredis.Reader()
                 try:
                     while True:
-                        if when is not None:
-                            await when.wait()
                         async with asyncio.timeout(store.BLOCK_S * 2):
-                            reply = await ask(reader, writer, parser, args)
-                        if reply is not None:
-                            await heard(reply)
+                            reply = await ask(reader, writer, parser, store.control(self.boot))
+                        for word in reply[1] if reply else ():
+                            job_id, _, why = word.decode().partition(" ")
+                            if job_id in self._held:
+                                self._held[job_id].attempt.stop(why)
                 finally:
                     writer.close()
             except (OSError, hiredis.HiredisError, TimeoutError) as error:
-                log.debug("blocked_read_lost", name=name, why=str(error))  # the pipe tells of an outage
+                log.debug("control_lost", why=str(error))  # the pipe tells of an outage
                 await asyncio.sleep(_RETRY_S)
 
     async def _renew(self) -> None:

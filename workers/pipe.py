@@ -108,11 +108,15 @@ class _Line(asyncio.Protocol):
 
 
 class Pipe:
-    """The shared connection; `run` keeps it up."""
+    """The shared connection; `run` keeps it up.
 
-    def __init__(self, address: wire.Address, name: str) -> None:
+    resends: what is unanswered when the connection breaks is sent again over the next one, else it fails.
+    """
+
+    def __init__(self, address: wire.Address, name: str, *, resends: bool = True) -> None:
         self._address = address
         self._name = name
+        self._resends = resends
         self._unsent: list[_Owed] = []
         self._owed: deque[_Owed] = deque()
         self._line: _Line | None = None
@@ -123,14 +127,19 @@ class Pipe:
 
         Raises:
             Refused: Redis would not do it.
+            ConnectionError: the connection broke; only from a pipe that does not send again.
         """
+        return call.read(await self.say(call.args))
+
+    def say(self, args: tuple[wire.Arg, ...]) -> asyncio.Future[Any]:
+        """The reply to come, as it stands on the wire; it fails as `do` does."""
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Any] = loop.create_future()
-        self._unsent.append(_Owed(call.args, reply, loop.time()))
+        self._unsent.append(_Owed(args, reply, loop.time()))
         if not self._flushing and self._line is not None:
             self._flushing = True
             loop.call_soon(self._flush)
-        return call.read(await reply)
+        return reply
 
     def _flush(self) -> None:
         self._flushing = False
@@ -169,8 +178,16 @@ class Pipe:
                     log.warning("redis_connection_lost", why=str(error), unanswered=len(self._owed) + len(self._unsent))
             finally:
                 self._line = None
+            if not self._resends:
+                self._fail_owed()
             failures = failures + 1 if time.monotonic() - began < 1.0 else 0
             await asyncio.sleep(RETRY_S[min(failures, len(RETRY_S) - 1)])
+
+    def _fail_owed(self) -> None:
+        for owed in self._owed:
+            if not owed.reply.done():
+                owed.reply.set_exception(ConnectionError("the connection to Redis broke"))
+        self._owed.clear()
 
     async def _once(self) -> None:
         loop = asyncio.get_running_loop()

@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- claim(boot, call number, free slots, lease ms, max attempts, turn, {lane, private 0|1} interactive …, "|", {lane, private} batch …)
 -- Pop messages and lease their jobs in one step. The interactive lanes come first, but of every 20 jobs one is a batch job where
--- there is any. A repeated call number is answered with the same jobs. A message whose job is not waiting is dropped.
+-- there is any. A number brings jobs once: repeated, it is answered with the same, and a lower one with none. With no free slots it
+-- only sees to it that its number brings none. A message whose job is not waiting is dropped.
 -- KEYS  <lane> list · waiting:<lane> · running:<lane> zset (score = end of the lease) · job:<id> · claimed:<boot> · pace:<lane>
 -- Reply {turn, row …}; row = {id, fence, attempt, seq, left ms, waited ms, lane, tenant, spec, request, large, stop, private, key,
 -- reserved}
@@ -18,8 +19,10 @@ local boot, call, free, lease_ms, max_attempts, turn =
 local now = now_ms()
 local memory = P .. 'claimed:' .. boot
 local last = redis.call('GET', memory)
+local latest = last and tonumber(last:match('^%S+')) or -1
 local reply = { turn }
-if last and last:match('^%S+') == call then
+if latest > tonumber(call) then return reply end
+if latest == tonumber(call) then
   reply[1] = tonumber(last:match('^%S+ (%d+)'))
   for id in last:match('^%S+ %d+(.*)$'):gmatch('%S+') do
     local held = redis.call('HMGET', P .. 'job:' .. id, 'state', 'owner')
@@ -98,7 +101,7 @@ for _, lanes in ipairs({ interactive, batch }) do
   end
 end
 reply[1] = (turn + #ids) % 20
-if #ids > 0 then
-  redis.call('SET', memory, call .. ' ' .. reply[1] .. ' ' .. table.concat(ids, ' '), 'PX', 60000)
+if #ids > 0 or free == 0 then
+  redis.call('SET', memory, call .. ' ' .. reply[1] .. ' ' .. table.concat(ids, ' '), 'PX', 3600000)
 end
 return reply

@@ -10,6 +10,7 @@ from mesh.wire import Arg
 
 DOOR_LIFE_MS = 15_000
 BLOCK_S = 5  # a blocking read answers at least this often, so that a dead connection is noticed
+LOOK_S = 2  # a look: for so long what stands behind it may go by what was so when it was sent
 
 
 def door_beat(boot: str) -> Call[Any]:
@@ -36,6 +37,6 @@ def control(boot: str) -> tuple[Arg, ...]:
 
 
 def look(lane: lanes.Lane) -> tuple[Arg, ...]:
-    """Wait until a lane has a message, and leave it there. It wakes every waiter; with a full lane it returns at
-    once."""
-    return ("BLMOVE", lane.messages, lane.messages, "RIGHT", "RIGHT", BLOCK_S)
+    """Wait until a lane has a message, for `LOOK_S` at most, and leave it there. It wakes every waiter; with a full
+    lane it returns at once."""
+    return ("BLMOVE", lane.messages, lane.messages, "RIGHT", "RIGHT", LOOK_S)

@@ -159,6 +159,29 @@ def test_a_claim_leases_the_oldest_jobs_and_repeats_itself_for_a_repeated_number
     assert client.zcard(LANE.running) == 5 and client.zcard(LANE.waiting) == 0
 
 
+def test_a_number_below_one_that_brought_jobs_brings_none(do: Do, client: redis.Redis) -> None:
+    submit(do, submission())
+    assert len(claim(do, number=5).jobs) == 1
+    submit(do, submission())
+    assert claim(do, number=4).jobs == []
+    assert len(claim(do, number=6).jobs) == 1
+    assert client.zcard(LANE.running) == 2
+
+
+def test_a_number_that_found_nothing_may_still_bring_jobs(do: Do) -> None:
+    assert claim(do, number=1).jobs == []
+    submit(do, submission())
+    assert len(claim(do, number=1).jobs) == 1
+
+
+def test_a_claim_without_free_slots_has_its_number_bring_none(do: Do, client: redis.Redis) -> None:
+    submit(do, submission())
+    assert claim(do, number=1, free=0).jobs == []
+    assert claim(do, number=1).jobs == [] and client.llen(LANE.messages) == 1
+    assert len(claim(do, number=2).jobs) == 1
+    assert len(claim(do, number=2, free=0).jobs) == 1  # it has brought some: they are told again
+
+
 def test_of_twenty_jobs_one_is_a_batch_job(do: Do) -> None:
     for _ in range(60):
         submit(do, submission())
