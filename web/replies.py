@@ -110,6 +110,7 @@ class Replies:
                             raise ConnectionError(str(reply))
                         if reply is not None:
                             self._hand_out(reply[1])
+                            gevent.sleep(0)  # who was given something goes first
                 finally:
                     connection.close()
             except (OSError, hiredis.HiredisError) as error:

@@ -275,7 +275,6 @@ def _draft(
     default_ms = config.requests.async_timeout_ms if later else config.requests.timeout_ms
     large = len(stored) > store.LARGE_BYTES
     sealed = seal.seal("request", stored)
-    told = orjson.dumps([parsed.endpoint, dataclasses.asdict(fields)], default=str)
     job = Submission(
         id=job_id,
         tenant=caller.tenant,
@@ -290,13 +289,19 @@ def _draft(
         private=asked.private,
         reserved_usd="" if reserved is None else prices.plain(reserved),
         idempotency_key=hashlib.sha256(idempotency_key.encode()).hexdigest()[:32] if idempotency_key else "",
-        fingerprint=door.sealer.fingerprint(caller.tenant, told + request) if idempotency_key else "",
+        fingerprint=_fingerprint(door, caller, parsed, request) if idempotency_key else "",
         holds=(_lane_share(door, config, caller, Lane(targets[0].provider, priority)), *taking.holds),
         tags=caller.tags,
         mask=_sealed_mask(door, caller, job_id, guarded.masked),
         route=decision.line,
     )
     return _Draft(job, sealed, decision, taking, guarded)
+
+
+def _fingerprint(door: Door, caller: Caller, parsed: Parsed, request: bytes) -> str:
+    """Of everything that tells this request from another."""
+    told = orjson.dumps([parsed.endpoint, dataclasses.asdict(parsed.fields)], default=str)
+    return door.sealer.fingerprint(caller.tenant, told + request)
 
 
 def _sealed_mask(door: Door, caller: Caller, job_id: str, masked: Masked) -> bytes:
