@@ -87,6 +87,10 @@ def _compare(bench: Bench, arguments: argparse.Namespace) -> bool:
     seconds = time.monotonic() - started
     print(f"\n{_machine()}, {stack.SLOTS} slots; medians of interleaved rounds, {seconds:.0f} s in all\n")
     print(report.table(figures, [target.name for target in targets], arguments.peer))
+    if times := report.slowness(results):
+        print(
+            f"\nmust, here: this machine takes the bare proxy {times:.1f} times what it took where the musts were set"
+        )
     for target, kinds in errors.items():
         for kind, count in kinds.most_common():
             print(f"error of {target}: {count} times: {kind}")

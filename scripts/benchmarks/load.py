@@ -115,7 +115,7 @@ class Generator:
         self.load = load
         self.plan = wire.behaviour(load.model)
         self.request = wire.request(load.model, port=load.port, key=load.key, stream=load.stream)
-        self.trees = {name: proc.tree(pid) for name, pid in load.roots.items()}
+        self.trees = proc.trees(load.roots)
         self.bench = proc.tree(os.getppid())
         self.errors: Counter[str] = Counter()
         self.calls: list[Call] = []  # that were answered

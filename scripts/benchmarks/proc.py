@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,16 +28,33 @@ def _stat(pid: int) -> list[str]:
     return text[text.rindex(")") + 2 :].split()  # the name before it may hold blanks and brackets
 
 
-def tree(root: int) -> list[int]:
-    """A process and all that descend from it."""
+def tree(root: int, besides: Collection[int] = ()) -> list[int]:
+    """A process and all that descend from it, but for `besides` and all that descend from them."""
     children: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit() and (fields := _stat(int(entry))):
             children.setdefault(int(fields[1]), []).append(int(entry))
     found = [root]
     for pid in found:
-        found += children.get(pid, [])
+        found += [child for child in children.get(pid, []) if child not in besides]
     return found
+
+
+def trees(roots: Mapping[str, int]) -> dict[str, list[int]]:
+    """By name; what descends from two roots is the nearer one's."""
+    return {name: tree(root, {*roots.values()} - {root}) for name, root in roots.items()}
+
+
+def running(pids: Iterable[int], word: str) -> int | None:
+    """The first of these processes that has this word in its command line."""
+    for pid in pids:
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if word in words:
+            return pid
+    return None
 
 
 def cpu_s(pids: Iterable[int]) -> float:

@@ -49,9 +49,9 @@ QUICK = Plan(
     open_s=2.5,
     open_rounds=1,
     first_rounds=1,
-    streams=(300,),
+    streams=(100, 300),
     stream_s=4,
-    stream_rounds=(1,),
+    stream_rounds=(1, 1),
 )
 
 

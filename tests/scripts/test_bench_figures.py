@@ -100,7 +100,8 @@ def _result(p50: float = 0.0, **fields: object) -> Result:
 
 def _run(plan: Plan) -> dict[str, dict[str, list[Result]]]:
     """Three rounds of every step, in which ours uses 0.4 and 0.1 s and the peer ten times that."""
-    ours = {"cpu_s": {"web": 0.4, "redis": 0.1}, "memory": {"web": Memory(9_000_000, 8_000_000)}, "chunks": 5000}
+    held = {"web": Memory(9_000_000, 8_000_000), "guard": Memory(7_000_000, 6_000_000)}
+    ours = {"cpu_s": {"web": 0.4, "redis": 0.1}, "memory": held, "chunks": 5000}
     peer = {"cpu_s": {"peer": 5.0}, "memory": {"peer": Memory(90_000_000, 80_000_000)}, "chunks": 5000}
     rounds = {
         "direct": [_result(1.0), _result(2.0), _result(9.0)],
@@ -117,7 +118,26 @@ def test_the_rows_are_medians_of_the_rounds() -> None:
     assert rows["  of which web, per 1,000 requests"] == pytest.approx({"gateway": 0.4})
     assert rows["300 paced streams: CPU s per 1,000 chunks"] == pytest.approx({"gateway": 0.1, "peer": 1.0})
     assert rows["300 paced streams: stalled, worst round"]["peer"] == 4
-    assert rows["memory MB (PSS)"] == {"gateway": 8, "peer": 80}
+    assert rows["memory MB (PSS), the guard's process left out"] == {"gateway": 8, "peer": 80}
+    assert rows["  guard, MB"] == {"gateway": 6}
+
+
+def test_a_must_that_is_a_time_is_longer_where_the_bare_proxy_takes_longer() -> None:
+    run = _run(FULL)
+    assert report.slowness(run) is None
+    assert all(not row.here for row in report.rows(FULL, run))
+    run["closed 64"] = run["closed 64"] | {"bare": [_result(cpu_s={"bare": 0.042}) for _ in range(3)]}
+    assert report.slowness(run) == pytest.approx(2)
+    rows = {row.name: row for row in report.rows(FULL, run)}
+    assert (rows["added p50 ms, 50 requests/s"].must, rows["added p50 ms, 50 requests/s"].here) == ("4", "8.00")
+    assert rows["300 paced streams: CPU s per 1,000 chunks"].here == "0.200"
+    assert {row.name for row in rows.values() if row.must and not row.here} == {
+        "requests/s, 64 clients",
+        "CPU s per 1,000 requests, 64 clients",
+        "300 paced streams: stalled, worst round",
+        "memory MB (PSS), the guard's process left out",
+        "errors",
+    }
 
 
 def test_what_is_added_is_over_the_direct_call_of_the_same_round() -> None:
