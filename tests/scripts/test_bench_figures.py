@@ -151,7 +151,7 @@ def test_the_table_shows_the_peers_ratio_to_ours(plan: Plan) -> None:
     lines = report.table(report.rows(plan, _run(plan)), ["direct", "gateway", "peer"], ["peer"]).splitlines()
     assert len({len(line) for line in lines}) == 1
     cells = next([cell.strip() for cell in line.split("|")] for line in lines if "requests/s, 64" in line)
-    assert cells[1:-1] == ["requests/s, 64 clients", "500", "500", "50", "1/10.0", "peer x 10"]
+    assert cells[1:-1] == ["requests/s, 64 clients", "500", "500", "50", "1/10.0", "peer x 10", ""]
 
 
 def test_a_target_that_answered_nothing_leaves_its_cells_empty() -> None:
