@@ -24,24 +24,35 @@ class SealBroken(Exception):
 class JobSeal:
     """Seals and opens what belongs to one job."""
 
-    __slots__ = ("_count", "_first", "_keys", "_place", "_prefix", "_salt")
+    __slots__ = ("_cipher", "_count", "_keys", "_place", "_prefix", "_salt", "_used")
 
     def __init__(self, masters: Mapping[str, bytes], tenant: str, job_id: str) -> None:
         self._place = f"{tenant}\0{job_id}\0".encode()
         self._keys = [(name.encode() + b".", master) for name, master in masters.items()]
-        self._prefix, master = self._keys[0]
-        self._first = self._key(master)
+        self._prefix = self._keys[0][0]
+        self._cipher: AESGCM | None = None
+        self._used = False
         self._salt = b""
         self._count = itertools.count()
 
     def _key(self, master: bytes) -> AESGCM:
         return AESGCM(hmac.digest(master, self._place, "sha256"))
 
+    def _first(self) -> AESGCM:
+        """Kept from its second use on: after the first, sealing the request, a door's job waits, and it is 2.5 KB."""
+        if self._cipher is not None:
+            return self._cipher
+        cipher = self._key(self._keys[0][1])
+        if self._used:
+            self._cipher = cipher
+        self._used = True
+        return cipher
+
     def seal(self, field: str, text: bytes) -> bytes:
         if not self._salt:
             self._salt = os.urandom(8)
         nonce = self._salt + next(self._count).to_bytes(4, "big")
-        return self._prefix + nonce + self._first.encrypt(nonce, text, self._place + field.encode())
+        return self._prefix + nonce + self._first().encrypt(nonce, text, self._place + field.encode())
 
     def open(self, field: str, sealed: bytes) -> bytes:
         """The text that was sealed as `field` of this job.
@@ -50,7 +61,7 @@ class JobSeal:
             SealBroken: it was not.
         """
         if sealed.startswith(self._prefix):
-            prefix, key = self._prefix, self._first
+            prefix, key = self._prefix, self._first()
         else:
             prefix, key = self._old(sealed)
         start = len(prefix)

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
 import gevent
 import hiredis
 import structlog
-from gevent.queue import SimpleQueue
+from gevent.event import Event as Flag
 
 from mesh import errors, events, store, wire
 from mesh.events import Event, Kind
@@ -155,8 +154,10 @@ class Follower:
         self._pipe = pipe
         self.seal = seal
         self.masked = masked  # what goes back into each event
-        self._queue: SimpleQueue[_Entry] = SimpleQueue()
-        self._ready: deque[tuple[int, Event]] = deque()
+        # Lists and a flag: a queue and a deque would be 3 KB more of each of thousands that wait.
+        self._came: list[_Entry] = []
+        self._more = Flag()
+        self._ready: list[tuple[int, Event]] = []
         self._listening = False  # somebody waits in `next`
         self._until = 0.0  # when `next` gives up
         self._heard = 0.0  # when something came last
@@ -170,26 +171,38 @@ class Follower:
 
     def put(self, number: bytes, sealed: bytes) -> None:
         head, mark, length = number.partition(b"!")
-        self._queue.put((int(head), int(length) if mark else None, sealed))
+        self._put((int(head), int(length) if mark else None, sealed))
 
     def tick(self, now: float) -> None:
         if self._listening and (now >= self._until or now - self._heard >= SILENCE_S):
-            self._queue.put((_TICK, None, b""))
+            self._put((_TICK, None, b""))
 
     def heal_soon(self) -> None:
-        self._queue.put((_HEAL, None, b""))
+        self._put((_HEAL, None, b""))
 
     def hang_up(self) -> None:
-        self._queue.put((_HUNG_UP, None, b""))
+        self._put((_HUNG_UP, None, b""))
 
     def stopping(self) -> None:
-        self._queue.put((_STOPPING, None, b""))
+        self._put((_STOPPING, None, b""))
+
+    def _put(self, entry: _Entry) -> None:
+        self._came.append(entry)
+        self._more.set()
+
+    def _get(self) -> _Entry:
+        if not self._came:
+            self._more.clear()
+            self._listening = True
+            self._more.wait()
+            self._listening = False
+        return self._came.pop(0)
 
     def next(self, timeout_s: float) -> tuple[int, Event] | None:
         """The next event with its number; None when none came in that time. Raises what `batch` raises."""
         if not self._ready:
             self._wait(timeout_s)
-        return self._ready.popleft() if self._ready else None
+        return self._ready.pop(0) if self._ready else None
 
     def batch(self, timeout_s: float) -> Sequence[tuple[int, Event]]:
         """All events that have come, at least the next, with their numbers; none when none came in that time.
@@ -202,24 +215,21 @@ class Follower:
         """
         if not self._ready:
             self._wait(timeout_s)
-        ready, self._ready = self._ready, deque()
+        ready, self._ready = self._ready, []
         return ready
 
     def _wait(self, timeout_s: float) -> None:
         self._heard = now = time.monotonic()
         self._until = now + timeout_s
-        queue = self._queue
-        while not (self._ready and queue.empty()):
-            self._listening = True
-            entry = number, end_length, sealed = queue.get()
-            self._listening = False
+        while self._came or not self._ready:
+            entry = number, end_length, sealed = self._get()
             if number == self.cursor + 1 and sealed:
                 if end_length is None:
                     self._take(number, events.load(self.seal.open(f"event:{number}", sealed)))
                 else:
                     self._take(number, open_end(self.seal, sealed[:end_length], sealed[end_length:]))
             elif self._ready and not 0 <= number <= self.cursor:
-                queue.put(entry)  # it may fail, and what came before it shall be given out first
+                self._put(entry)  # it may fail, and what came before it shall be given out first
                 return
             elif number == _TICK:
                 now = time.monotonic()

@@ -125,7 +125,7 @@ def _weigh(bench: Bench, arguments: argparse.Namespace) -> bool:
         print(f"error: {count} times: {kind}")
     if arguments.json is not None:
         arguments.json.write_bytes(orjson.dumps({"machine": _machine(), "idle": idle, "held": held}))
-    return not held.errors and held.memory["web"].rss / 1e6 < _HELD_LIMIT_MB
+    return not held.errors and held.memory["web"].pss / 1e6 < _HELD_LIMIT_MB
 
 
 def _compare_providers(bench: Bench, arguments: argparse.Namespace) -> bool:
