@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import enum
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
 import orjson
@@ -47,12 +48,39 @@ class Hold:
     in the place of `amount`; without a unit it stays as it was taken.
     """
 
-    name: str  # one line
-    amount: int
+    name: str  # `<counter>:<owner>`, in one line; an owner's counters lie together in Redis
+    amount: int | None  # None: what the job may take of `unit` at most
     ceiling: int
     kind: Literal["open", "spent", "window"] = "open"
     unit: str = "-"
     life_ms: int = 0
+
+    @property
+    def template(self) -> str:
+        """What the scripts are told of it, for `told`."""
+        counter, _, owner = self.name.partition(":")
+        words = orjson.dumps([self.kind, counter, owner]).decode()[1:-1].replace("%", "%%")
+        amount = f"%({self.unit})d" if self.amount is None else self.amount
+        return f'{words},{amount},{self.ceiling},"{self.unit}",{self.life_ms}'
+
+
+def told(templates: Iterable[str], most: Mapping[str, int] = MappingProxyType({})) -> str:
+    """Holds as the scripts read them: one flat JSON array. An owner's are told one after the other.
+
+    most: what the job may take of a unit, where a hold leaves that to it.
+    """
+    return "[" + ",".join(templates) % most + "]"
+
+
+def without(holds: str, name: str) -> str:
+    """All of these but the one of this name."""
+    words = orjson.loads(holds)
+    each = [words[first : first + _WORDS] for first in range(0, len(words), _WORDS)]
+    left = [hold for hold in each if f"{hold[1]}:{hold[2]}" != name]
+    return orjson.dumps([word for hold in left for word in hold]).decode()
+
+
+_WORDS = 7  # of a hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +166,7 @@ class Submission:
     private: bool = False
     rerun: bool = True  # may be sent again when an attempt's outcome is unknown and the client has seen nothing
     reserved_usd: str = ""  # what one attempt may cost at most
-    holds: Sequence[Hold] = ()
+    holds: str = ""  # what it takes of counters, as `told`
     tags: str = ""  # JSON, for the ledger
     mask: bytes = b""  # what its placeholders stand for, sealed under the door's own master
     idempotency_key: str = ""

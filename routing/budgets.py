@@ -47,15 +47,15 @@ class Purse:
     def counter(self) -> str:
         """The name of its hold."""
         began = self.since.isoformat() if self.period == "day" else self.since.isoformat()[:7]
-        return f"{self.scope}:{self.owner}:{began}"
+        return f"{began}:{self.scope}:{self.owner}"
 
     @property
     def ends_unix_s(self) -> int:
         return _end(self.period, self.since)
 
-    def hold(self, reserved: int) -> Hold:
+    def hold(self, reserved: int | None = None) -> Hold:
         """
-        reserved: nano-dollars.
+        reserved: nano-dollars; None: what its job may cost.
         """
         ceiling = UNBOUNDED if self.hard_usd is None else nano(self.hard_usd)
         return Hold(self.counter, reserved, ceiling, "spent", "cost", self.kept_ms)

@@ -178,7 +178,7 @@ def _room(choice: Choice, sight: Sight) -> Why | None:
 
 def _within_limits(choice: Choice, sight: Sight) -> Why | None:
     for limit in limits_at(sight.config.limits, choice.target):
-        taken, more = sight.outlook.taken.get(limit.one.name, 0), limit.hold(sight.wish.most.tokens).amount
+        taken, more = sight.outlook.taken.get(limit.one.name, 0), limit.amount(sight.wish.most.tokens)
         if taken + more > limit.ceiling:
             return Reason.NO_HEADROOM, f"{taken} of {limit.ceiling} are taken ({limit.name})"
     return None

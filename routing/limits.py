@@ -20,6 +20,12 @@ _SAID: Mapping[What, str] = {
     "tokens_per_minute": "tokens per minute",
     "concurrent": "jobs at once",
 }
+_HEADERS: Mapping[What, tuple[str, str, str]] = {
+    "requests_per_minute": (
+        "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests",
+    ),
+    "tokens_per_minute": ("x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,14 @@ class Limit:
     def of_target(self) -> bool:
         return self.scope in ("model", "provider")
 
-    def hold(self, tokens: int) -> Hold:
+    def amount(self, tokens: int) -> int:
+        """What a request of so many tokens takes."""
+        return tokens if self.what == "tokens_per_minute" else 1
+
+    def hold(self, tokens: int | None = None) -> Hold:
+        """
+        tokens: None: as many as its job may take.
+        """
         if self.what != "tokens_per_minute":
             return self.one
         return Hold(self.one.name, tokens, self.ceiling, "window", "tokens", MINUTE_MS)
@@ -78,8 +91,18 @@ class Limit:
         else:
             now = f"{taken} are taken, and this request may take {tokens}" if "tokens" in self.what else f"{taken} are"
             error = Limited(f"The limit of {said} is reached: {now}.", retry_after_s=max(wait_ms, 1000) / 1000)
-        error.headers = {"x-gateway-limit": self.name, **_headers(self, taken, wait_ms)}
+        error.headers = {"x-gateway-limit": self.name, **self.headers(taken, _duration(max(wait_ms, 0)))}
         return error
+
+    def headers(self, taken: int, reset: str) -> dict[str, str]:
+        """OpenAI's, of a window.
+
+        reset: when it is whole again.
+        """
+        if self.what == "concurrent":
+            return {}
+        limit, remaining, resets = _HEADERS[self.what]
+        return {limit: str(self.ceiling), remaining: str(max(0, self.ceiling - taken)), resets: reset}
 
 
 def limits_of(config: LimitSettings, account: Account) -> Iterator[Limit]:
@@ -125,25 +148,14 @@ def headers(limits: Sequence[Limit], taken: Sequence[int]) -> dict[str, str]:
     windows = [limit for limit in limits if limit.what != "concurrent"]
     tightest: dict[What, tuple[float, Limit, int]] = {}
     for limit, used in zip(windows, taken, strict=True):
-        left = 1 - used / limit.ceiling
-        if limit.what not in tightest or left < tightest[limit.what][0]:
-            tightest[limit.what] = (left, limit, used)
+        share = used / limit.ceiling
+        if limit.what not in tightest or share > tightest[limit.what][0]:
+            tightest[limit.what] = (share, limit, used)
     told: dict[str, str] = {}
     for _, limit, used in tightest.values():
         # Without another request it is whole again when this one is forgotten.
-        told |= _headers(limit, used, MINUTE_MS)
+        told |= limit.headers(used, _WHOLE)
     return told
-
-
-def _headers(limit: Limit, taken: int, wait_ms: int) -> dict[str, str]:
-    if limit.what == "concurrent":
-        return {}
-    unit = limit.what.removesuffix("_per_minute")
-    return {
-        f"x-ratelimit-limit-{unit}": str(limit.ceiling),
-        f"x-ratelimit-remaining-{unit}": str(max(0, limit.ceiling - taken)),
-        f"x-ratelimit-reset-{unit}": _duration(wait_ms if wait_ms >= 0 else 0),
-    }
 
 
 def _duration(ms: int) -> str:
@@ -153,3 +165,6 @@ def _duration(ms: int) -> str:
     minutes, left_ms = divmod(math.ceil(ms / 10) * 10, 60_000)
     seconds = f"{left_ms / 1000:g}s"
     return f"{minutes}m{seconds}" if minutes else seconds
+
+
+_WHOLE = _duration(MINUTE_MS)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from mesh.errors import Limited
-from mesh.job import UNBOUNDED, Hold, Target
+from mesh.job import UNBOUNDED, Hold, Target, told, without
 from mesh.lanes import Lane
 from mesh.settings import Config
 from routing import budgets, limits
@@ -26,14 +26,25 @@ class Allowance:
     limits: tuple[Limit, ...] = ()
     purses: tuple[Purse, ...] = ()
     hard: bool = False  # something of it may not be overspent
+    templates: tuple[str, ...] = ()  # of its holds, whatever a request takes of them
 
     @classmethod
     def of(cls, config: Config, accounts: Sequence[Account]) -> Allowance:
-        purses = tuple(budgets.purses(config.budgets, accounts, time.time()))
+        now_unix_s = time.time()
+        counted: list[Limit] = []
+        purses: list[Purse] = []
+        holds: list[Hold] = []
+        for account in accounts:
+            own = list(limits.limits_of(config.limits, account))
+            paying = list(budgets.purses(config.budgets, (account,), now_unix_s))
+            holds += (*(limit.hold() for limit in own), *(purse.hold() for purse in paying))
+            counted += own
+            purses += paying
         return cls(
-            limits=tuple(limit for account in accounts for limit in limits.limits_of(config.limits, account)),
-            purses=purses,
+            limits=tuple(counted),
+            purses=tuple(purses),
             hard=any(purse.hard_usd is not None for purse in purses),
+            templates=tuple(hold.template for hold in holds),
         )
 
 
@@ -43,12 +54,13 @@ NOTHING_LIMITED = Allowance()
 @dataclass(frozen=True, slots=True)
 class Share:
     """
+    holds: as the submission has them.
     reserved_usd: what one attempt may cost at most; None where nobody knows.
     """
 
     limits: tuple[Limit, ...]
     purses: tuple[Purse, ...]
-    holds: tuple[Hold, ...]
+    holds: str
     tokens: int
     reserved_usd: Decimal | None
 
@@ -78,7 +90,7 @@ class Share:
             self,
             limits=tuple(limit for limit in self.limits if limit.one.name != hold),
             purses=tuple(purse for purse in self.purses if purse.counter != hold),
-            holds=tuple(each for each in self.holds if each.name != hold),
+            holds=without(self.holds, hold),
         )
 
     def taken_of_targets(self, taken: Sequence[int]) -> dict[str, int]:
@@ -86,6 +98,8 @@ class Share:
 
         taken: of each window, in the order of the holds.
         """
+        if not (self.limits and self.limits[-1].of_target):  # they come last
+            return {}
         windows = [limit for limit in self.limits if limit.what != "concurrent"]
         return {limit.one.name: used for limit, used in zip(windows, taken, strict=bool(taken)) if limit.of_target}
 
@@ -101,7 +115,7 @@ def lane_hold(lane: Lane, tenant: str, most: int = UNBOUNDED) -> Hold:
 
     most: that it may have there.
     """
-    return Hold(f"lane:{lane.name}:{tenant}", 1, most)
+    return Hold(f"lane.{lane.name}:tenant:{tenant}", 1, most)
 
 
 def bound_to(config: Config, lane: Lane, tenant: str, target: Target) -> list[str]:
@@ -109,16 +123,25 @@ def bound_to(config: Config, lane: Lane, tenant: str, target: Target) -> list[st
     return [lane_hold(lane, tenant).name, *(limit.one.name for limit in limits.limits_at(config.limits, target))]
 
 
-def share(config: Config, allowance: Allowance, target: Target, tokens: int, reserved_usd: Decimal | None) -> Share:
+def share(
+    config: Config,
+    allowance: Allowance,
+    target: Target,
+    tokens: int,
+    reserved_usd: Decimal | None,
+    place: Hold | None = None,
+) -> Share:
     """
     tokens: that the request may take at most.
+    place: its lane's hold.
     """
-    counted = (*allowance.limits, *limits.limits_at(config.limits, target))
+    here = tuple(limits.limits_at(config.limits, target)) if config.limits.of_targets else ()
+    templates = allowance.templates if place is None else (*allowance.templates, place.template)  # both the tenant's
     reserved = nano(reserved_usd) if allowance.purses and reserved_usd is not None else 0
     return Share(
-        limits=counted,
+        limits=allowance.limits + here,
         purses=allowance.purses,
-        holds=(*(limit.hold(tokens) for limit in counted), *(purse.hold(reserved) for purse in allowance.purses)),
+        holds=told((*templates, *(limit.hold().template for limit in here)), {"tokens": tokens, "cost": reserved}),
         tokens=tokens,
         reserved_usd=reserved_usd,
     )

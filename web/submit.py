@@ -183,8 +183,8 @@ def _send_in_time(
         if outcome.outcome == "broken":
             log.error("counter_unreadable", hold=outcome.other)
             if config.limits.unreadable == "allow":
-                job = dataclasses.replace(job, holds=[hold for hold in job.holds if hold.name != outcome.other])
                 taking = taking.without(outcome.other)
+                job = dataclasses.replace(job, holds=taking.holds)
                 continue
         left_s = until - time.monotonic()
         final = outcome.outcome != "held" or outcome.wait_ms < 0 or not taking.waits(outcome.other)
@@ -257,7 +257,8 @@ def _draft(
     guarded = guarding.strip(door, caller, body, cleared, job_id, leaves=leaves)
     stored = request if guarded.body is body else orjson.dumps(guarded.body)
     reserved = setup.router.prices.dearest_usd(targets, asked.most, batch=priority == "batch")
-    taking = share(config, allowance, targets[0], asked.most.tokens, reserved)
+    place = _lane_share(door, config, caller, Lane(targets[0].provider, priority))
+    taking = share(config, allowance, targets[0], asked.most.tokens, reserved, place)
     stream = body.get("stream") is True
     spec = Spec(
         endpoint=ENDPOINTS[parsed.endpoint],
@@ -290,7 +291,7 @@ def _draft(
         reserved_usd="" if reserved is None else prices.plain(reserved),
         idempotency_key=hashlib.sha256(idempotency_key.encode()).hexdigest()[:32] if idempotency_key else "",
         fingerprint=_fingerprint(door, caller, parsed, request) if idempotency_key else "",
-        holds=(_lane_share(door, config, caller, Lane(targets[0].provider, priority)), *taking.holds),
+        holds=taking.holds,
         tags=caller.tags,
         mask=_sealed_mask(door, caller, job_id, guarded.masked),
         route=decision.line,

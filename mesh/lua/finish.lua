@@ -2,7 +2,7 @@
 -- finish(id, fence, state, sealed end event, sealed result or "", attempt JSON, usage JSON or "", cost USD or "", reason,
 --        number of the last event, {unit, what was measured of it} …)
 -- End a job that this worker holds: result, holds, exactly one ledger row, and word to the doors.
--- KEYS  job:<id> · running:<lane> · jobs:open · hold:<name> · spent:<name> · window:<name> · ledger:rows stream · events:<id> · replies:<boot>
+-- KEYS  job:<id> · running:<lane> · jobs:open · holds:<owner> · window:<name> · ledger:rows stream · events:<id> · replies:<boot>
 -- Reply "ok" | "already" this very finish has run before | "lost" another holds the job, or it has ended otherwise
 -- include base
 -- include log

@@ -6,7 +6,7 @@
 -- and all that is known now. Which outcome means illness is the caller's business. A circuit opens after `failures` ills in a row, or
 -- when the share of ills in a window with `least` outcomes reaches `ratio` (failures 0: never); it is open for a time that doubles with
 -- each failed trial, and one ok after that closes it. counters: of holds, of which is told how much is taken. Sent twice, a report counts twice: it is a measurement, not an account.
--- KEYS  health hash (name → JSON) · <lane> list · pace:<lane> · hold:<name> · window:<name>
+-- KEYS  health hash (name → JSON) · <lane> list · pace:<lane> · holds:<owner> · window:<name>
 -- Reply {now ms, {waiting, pace or false} of each lane …, {taken of each counter …}, {name, JSON …}}
 -- include base
 -- include holds
@@ -75,8 +75,7 @@ for i = 8, 7 + lanes do
 end
 local all_taken = {}
 for i = 9 + lanes, first - 1, 3 do
-  local fine, taken = pcall(taken_of, ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), now)
-  all_taken[#all_taken + 1] = fine and taken or 0 -- one that cannot be read is told of where it is taken
+  all_taken[#all_taken + 1] = taken_of(ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), now) or 0 -- one that cannot be read is told of where it is taken
 end
 reply[#reply + 1] = all_taken
 local known = redis.call('HGETALL', key)

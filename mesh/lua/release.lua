@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
 -- release(id, fence, state queued|parked, delay ms, refund 0|1, lane, provider, model, spec or "", attempt JSON or "", why,
---         undo 0|1, count of holds let go, name …, {kind, name, amount, ceiling, unit or "-", life ms} …)
+--         undo 0|1, count of holds let go, name …, holds that it takes)
 -- Give a job back: at once to the end of a lane (perhaps another target's), or after a delay. refund: the attempt does not count.
 -- Where it leaves a target for another, the holds that were that target's end here, settled by what the attempts there have measured (undo:
 -- as if they had never been taken), and it takes others.
--- KEYS  job:<id> · running:<lane> · waiting:<lane> · <lane> list · jobs:due zset (score = when) · hold:<name> · window:<name>
+-- KEYS  job:<id> · running:<lane> · waiting:<lane> · <lane> list · jobs:due zset (score = when) · holds:<owner> · window:<name>
 -- Reply "ok" | "already" | "lost" | why the job should stop: finish it instead
 -- include base
 -- include envelope
@@ -28,14 +28,12 @@ local first = 14 + tonumber(ARGV[13])
 if first > 14 then
   local names = {}
   for i = 14, first - 1 do names[ARGV[i]] = true end
-  local gone, kept = part_holds(job.holds, names)
+  local gone, kept = part_holds(read_holds(job.holds), names)
   local measured, lost = measured_by(attempts, job.provider, job.model)
-  end_holds(gone, measured, lost, ARGV[12] == '1')
-  for i = first, #ARGV, 6 do
-    local taken, _, where = take_hold(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 5], now)
-    if taken then kept = kept .. hold_line(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 4], where) end
-  end
-  redis.call('HSET', key, 'holds', kept)
+  end_holds(gone, tonumber(job.created), now, measured, lost, ARGV[12] == '1')
+  local taken = read_holds(ARGV[first])
+  if take_holds(taken, now, job.deadline - now) then taken = {} end
+  redis.call('HSET', key, 'holds', join_holds(kept, taken, now))
 end
 if delay > 0 then
   redis.call('ZADD', P .. 'jobs:due', now + delay, id)

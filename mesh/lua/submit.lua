@@ -1,10 +1,10 @@
 #!lua
 -- submit(id, lane, tenant, idempotency key, fingerprint, idempotency ms, timeout ms, lane limit, tenant index ms, large 0|1,
---        count of holds, {kind, name, amount, ceiling, unit or "-", life ms} …, {field, value} …)
+--        holds, {field, value} …)
 -- Accept a job: its record, its place in the lane, its holds and its message, all or nothing. Sent twice it accepts once.
 -- The one script that a full Redis refuses.
 -- KEYS  job:<id> hash · <lane> list · waiting:<lane> zset · ring:<lane> · jobs:open zset · tenant:<tenant> zset
---       idem:<tenant>:<key> · hold:<name> · spent:<name> · window:<name> · request:<id> (made lasting where the request is large)
+--       idem:<tenant>:<key> · holds:<owner> · window:<name> · request:<id> (made lasting where the request is large)
 -- Reply {"broken", hold name} its counter cannot be read: nothing is taken and nothing accepted
 --       | {"queued", position, created ms, pace of the lane or nil, {what is taken of each window}} | {"again", state} the same id was
 --       accepted before | {"same", other id} | {"conflict", other id} the idempotency key is another job's, with this or another request
@@ -15,7 +15,7 @@
 -- include envelope
 -- include ring
 local id, lane, tenant, idem, fingerprint, idem_ms, timeout_ms, limit, index_ms, large, holds =
-  ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[9], ARGV[10], tonumber(ARGV[11])
+  ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[9], ARGV[10], ARGV[11]
 local key = P .. 'job:' .. id
 local state = redis.call('HGET', key, 'state')
 if state then return { 'again', state } end
@@ -31,25 +31,12 @@ local waiting = redis.call('ZCARD', P .. 'waiting:' .. lane)
 if waiting >= limit then return { 'full', waiting } end
 if large == '1' and redis.call('EXISTS', P .. 'request:' .. id) == 0 then return { 'missing' } end
 local now = now_ms()
-local kept, windows = '', {}
-for i = 12, 6 + holds * 6, 6 do
-  local kind, name, amount = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  local fine, taken, sum, where = pcall(take_hold, kind, name, amount, ARGV[i + 3], ARGV[i + 5], now)
-  if not fine then
-    end_holds(kept, {}, 0, true)
-    return { 'broken', name }
-  end
-  if not taken then
-    end_holds(kept, {}, 0, true)
-    return { 'held', name, sum, where }
-  end
-  kept = kept .. hold_line(kind, name, amount, ARGV[i + 4], where)
-  if kind == 'window' then windows[#windows + 1] = sum end
-end
+local refusal, windows = take_holds(read_holds(holds), now, timeout_ms)
+if refusal then return refusal end
 if large == '1' then redis.call('PERSIST', P .. 'request:' .. id) end
 if idem ~= '' then redis.call('SET', P .. 'idem:' .. tenant .. ':' .. idem, id .. ' ' .. fingerprint, 'PX', idem_ms) end
 redis.call('HSET', key, 'state', 'queued', 'lane', lane, 'tenant', tenant, 'fence', 0, 'attempt', 0, 'created', now, 'rung', now,
-  'deadline', now + timeout_ms, 'holds', kept, 'large', large, 'timeline', stamp('', now, 'queued', lane), unpack(ARGV, 12 + holds * 6))
+  'deadline', now + timeout_ms, 'holds', holds, 'large', large, 'timeline', stamp('', now, 'queued', lane), unpack(ARGV, 12))
 redis.call('ZADD', P .. 'jobs:open', now + timeout_ms, id)
 redis.call('ZADD', P .. 'tenant:' .. tenant, now, id)
 ring(id, lane)

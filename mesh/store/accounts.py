@@ -107,4 +107,5 @@ def forget_alert(name: str) -> Call[Any]:
 
 def spent(name: str) -> Call[int]:
     """What a `spent` hold's counter says now."""
-    return Call(("GET", f"{lanes.PREFIX}spent:{name}"), lambda reply: int(reply or 0))
+    counter, _, owner = name.partition(":")
+    return Call(("HGET", f"{lanes.PREFIX}holds:{owner}", counter), lambda reply: int(reply or 0))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from mesh import lanes
-from mesh.job import Hold
 from mesh.wire import Arg
 
 T = TypeVar("T")
@@ -66,11 +65,6 @@ def pace_gap_ms(pace: bytes | None) -> float | None:
     """From a lane's pace, `<ms between two jobs or -> <when> <backlog 0|1>`."""
     gap = (pace or b"-").partition(b" ")[0]
     return None if gap == b"-" else float(gap)
-
-
-def hold_args(holds: Iterable[Hold]) -> Iterator[Arg]:
-    for hold in holds:
-        yield from (hold.kind, hold.name, hold.amount, hold.ceiling, hold.unit, hold.life_ms)
 
 
 def as_is(reply: Any) -> Any:

@@ -9,7 +9,7 @@ import orjson
 
 from mesh import lanes
 from mesh.job import Spec, State, Status, Step, Submission
-from mesh.store.call import Call, as_is, as_text, hold_args, pace_gap_ms, script
+from mesh.store.call import Call, as_is, as_text, pace_gap_ms, script
 from mesh.wire import Arg
 
 LARGE_BYTES = 64_000  # a sealed request above this lies in a key of its own
@@ -64,7 +64,7 @@ def submit(job: Submission, *, lane_limit: int, idempotency_ms: int, index_ms: i
     target = job.spec.target
     args: list[Arg] = [
         job.id, job.lane.name, job.tenant, job.idempotency_key, job.fingerprint, idempotency_ms, job.timeout_ms,
-        lane_limit, index_ms, int(job.large), len(job.holds), *hold_args(job.holds), "key", job.key,
+        lane_limit, index_ms, int(job.large), job.holds, "key", job.key,
         "endpoint", job.spec.endpoint, "provider", target.provider, "model", target.model, "spec", job.spec.dump(),
         "retention", job.retention_ms,
         "doors", job.door, "request", job.request,

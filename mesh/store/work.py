@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from mesh import lanes
-from mesh.job import Claim, Hold, Spec, State
-from mesh.store.call import Call, as_text, hold_args, script
+from mesh.job import Claim, Hold, Spec, State, told
+from mesh.store.call import Call, as_text, script
 from mesh.wire import Arg
 
 LEASE_MS = 15_000
@@ -155,7 +155,7 @@ def release(
     args: tuple[Arg, ...] = (
         claim.id, claim.fence, State.PARKED.value if parked else State.QUEUED.value, delay_ms, int(refund), lane.name,
         spec.target.provider, spec.target.model, spec.dump() if spec != claim.spec else b"", attempt, why,
-        int(undo), len(let_go), *let_go, *hold_args(take),
+        int(undo), len(let_go), *let_go, told(hold.template for hold in take),
     )  # fmt: skip
     return script("release", args, as_text)
 
@@ -180,7 +180,7 @@ def hold(claim: Claim, holds: Sequence[Hold]) -> Call[Holding]:
         outcome, *more = reply
         return Holding(as_text(outcome), *(as_text(each) if isinstance(each, bytes) else each for each in more))  # type: ignore[arg-type]  # as the script says it
 
-    return script("hold", (claim.id, claim.fence, *hold_args(holds)), read)
+    return script("hold", (claim.id, claim.fence, told(hold.template for hold in holds)), read)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.acceptance.crowd import TENANTS, Reply, Trio, key_id
 from tests.acceptance.gateway import CHAT, FOUR_KEYS, SETTINGS, asked, chat, eventually, refused
+from tests.counters import taken
 from tests.standins import Reply as Said
 
 CROWD = 200
@@ -23,7 +24,7 @@ def counted(replies: list[Reply]) -> dict[int, int]:
 
 
 def window(trio: Trio, name: str) -> int:
-    return int(trio.gateway.stack.client().hget(f"gw:window:{name}", "sum") or 0)  # type: ignore[arg-type]
+    return taken(trio.gateway.stack.client(), name)
 
 
 def test_requests_a_minute_are_exact_over_all_replicas(trio: Trio) -> None:
@@ -81,7 +82,7 @@ def test_jobs_at_once_are_exact_and_places_are_free_again(trio: Trio) -> None:
     crowd.join(30)
     statuses = counted(replies)
     assert statuses[200] >= 20 and statuses[200] + statuses[429] == CROWD
-    assert trio.gateway.stack.client().get(f"gw:hold:concurrent:key:{key_id(key)}") is None
+    assert taken(trio.gateway.stack.client(), f"concurrent:key:{key_id(key)}") == 0
     assert trio.ask(key, [chat(model)])[0].status == 200
 
 
@@ -147,7 +148,7 @@ def test_a_cancelled_job_frees_its_tokens_but_not_its_request(trio: Trio) -> Non
         asked(http.delete(f"/v1/jobs/{job['id']}"))
     assert window(trio, f"tokens_per_minute:key:{key_id(key)}") == 0
     assert window(trio, f"requests_per_minute:key:{key_id(key)}") == 1
-    assert trio.gateway.stack.client().get(f"gw:hold:concurrent:key:{key_id(key)}") is None
+    assert taken(trio.gateway.stack.client(), f"concurrent:key:{key_id(key)}") == 0
 
 
 def test_more_tokens_than_were_reserved_are_counted(trio: Trio) -> None:
@@ -162,7 +163,7 @@ def test_more_tokens_than_were_reserved_are_counted(trio: Trio) -> None:
 
 def test_a_counter_that_cannot_be_read_refuses_by_default(trio: Trio) -> None:
     key = trio.key(tenant="broken", limits={"requests_per_minute": 5})
-    trio.gateway.stack.client().rpush(f"gw:window:requests_per_minute:key:{key_id(key)}", "a list")
+    trio.gateway.stack.client().rpush(f"gw:holds:key:{key_id(key)}", "a list")
     with trio.gateway.http(key) as http:
         error = refused(http.post(CHAT, json=chat(trio.gateway.model()[0])), 503)
     assert error["code"] == "store_unavailable" and "requests_per_minute:key" in error["message"]
@@ -172,7 +173,7 @@ def test_or_is_left_out_where_the_configuration_says_so(trio: Trio, tmp_path: Pa
     (tmp_path / "gateway-settings.yaml").write_text(SETTINGS.replace("limits:\n", "limits:\n  unreadable: allow\n"))
     lenient = trio.gateway.stack.start_web(GATEWAY_CONFIG=str(tmp_path))
     key = trio.key(tenant="lenient", limits={"requests_per_minute": 5, "concurrent": 1})
-    trio.gateway.stack.client().rpush(f"gw:window:requests_per_minute:key:{key_id(key)}", "a list")
+    trio.gateway.stack.client().rpush(f"gw:holds:key:{key_id(key)}", "a list")
     with trio.gateway.http(key, lenient.url) as http:
         asked(http.post(CHAT, json=chat(trio.gateway.model()[0])))
     assert lenient.terminate() == 0

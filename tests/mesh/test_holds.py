@@ -13,11 +13,13 @@ from mesh import store
 from mesh.job import UNBOUNDED, Claim, Hold, State, Target
 from mesh.settings import CircuitLimits
 from tests.conftest import RedisServer, wait_until
+from tests.counters import taken
 from tests.mesh.test_store import LANE, Do, claim, client, do, end_lease, submission, submit, submitted_and_claimed
 
 __all__ = ["client", "do"]  # fixtures
 
 SLICES = 120
+DAY_MS = 86_400_000
 
 
 def window(amount: int = 1, ceiling: int = 3, *, unit: str = "-", period_ms: int = 60_000, name: str = "w") -> Hold:
@@ -28,13 +30,15 @@ def budget(amount: int, ceiling: int = UNBOUNDED) -> Hold:
     return Hold("b", amount, ceiling, "spent", "cost", 60_000)
 
 
-def taken(client: redis.Redis, name: str = "w") -> int:
-    value = client.hget(f"gw:window:{name}", "sum")
-    return int(value or 0)  # type: ignore[arg-type]
-
-
 def spent(client: redis.Redis) -> int:
-    return int(client.get("gw:spent:b") or 0)  # type: ignore[arg-type]
+    return taken(client, "b")
+
+
+def ends_ms(client: redis.Redis, counter: str) -> int:
+    """When a counter of a period may go."""
+    ends = orjson.loads(client.hget("gw:holds:", ".periods"))[counter]  # type: ignore[arg-type]
+    assert isinstance(ends, int)
+    return ends
 
 
 def test_a_window_takes_what_its_ceiling_allows_and_says_how_long_to_wait(do: Do, client: redis.Redis) -> None:
@@ -43,7 +47,7 @@ def test_a_window_takes_what_its_ceiling_allows_and_says_how_long_to_wait(do: Do
     assert [each.taken for each in outcomes[:3]] == [(1,), (2,), (3,)]
     assert (outcomes[3].other, outcomes[3].waiting) == ("w", 3)
     assert 55_000 < outcomes[3].wait_ms <= 60_000 + 60_000 / SLICES
-    assert taken(client) == 3
+    assert taken(client, "w") == 3
 
 
 def test_a_window_is_free_again_after_its_period_and_never_before(do: Do) -> None:
@@ -64,14 +68,14 @@ def test_a_window_is_free_again_after_its_period_and_never_before(do: Do) -> Non
 def test_a_second_submit_takes_nothing_again(do: Do, client: redis.Redis) -> None:
     job = submission(holds=(window(2), budget(70)))
     assert [submit(do, job).outcome for _ in range(2)] == ["queued", "again"]
-    assert (taken(client), spent(client)) == (2, 70)
+    assert (taken(client, "w"), spent(client)) == (2, 70)
 
 
 def test_what_is_refused_takes_nothing_of_any_counter(do: Do, client: redis.Redis) -> None:
     holds = (Hold("open", 1, 9), window(2, 9), budget(5), Hold("full", 2, 1))
     refused = submit(do, submission(holds=holds))
     assert (refused.outcome, refused.other, refused.wait_ms) == ("held", "full", -1)
-    assert (taken(client), spent(client), client.exists("gw:hold:open", "gw:hold:full")) == (0, 0, 0)
+    assert (taken(client, "w"), spent(client), client.exists("gw:holds:")) == (0, 0, 0)
 
 
 def test_a_finish_puts_what_was_measured_in_the_place_of_what_was_held(do: Do, client: redis.Redis) -> None:
@@ -79,13 +83,13 @@ def test_a_finish_puts_what_was_measured_in_the_place_of_what_was_held(do: Do, c
     job = submitted_and_claimed(do, holds=holds)
     said = store.finish(job.id, job.fence, State.DONE, end=b"end", measured={"tokens": 18, "cost": 7_500})
     assert [do(said), do(said)] == ["ok", "already"]
-    assert (taken(client), taken(client, "r"), spent(client), client.exists("gw:hold:open")) == (18, 1, 7_500, 0)
+    assert (taken(client, "w"), taken(client, "r"), spent(client), taken(client, "open")) == (18, 1, 7_500, 0)
 
 
 def test_a_finish_without_a_measure_frees_what_is_settled(do: Do, client: redis.Redis) -> None:
     job = submitted_and_claimed(do, holds=(window(9, 10, unit="tokens"), window(name="r"), budget(5)))
     do(store.finish(job.id, job.fence, State.FAILED, end=b"end"))
-    assert (taken(client), taken(client, "r"), spent(client)) == (0, 1, 0)
+    assert (taken(client, "w"), taken(client, "r"), spent(client)) == (0, 1, 0)
 
 
 def test_a_cancelled_and_an_expired_job_give_everything_back_but_the_request(do: Do, client: redis.Redis) -> None:
@@ -97,7 +101,7 @@ def test_a_cancelled_and_an_expired_job_give_everything_back_but_the_request(do:
         else:
             client.zadd("gw:jobs:open", {job.id: 1})
             do(store.reap(["ollama"], max_attempts=3))
-        assert (taken(client), spent(client)) == (0, 0), ending
+        assert (taken(client, "w"), spent(client)) == (0, 0), ending
 
 
 def test_an_attempt_of_which_nobody_knows_keeps_what_was_held_beside_the_next_ones(do: Do, client: redis.Redis) -> None:
@@ -118,9 +122,9 @@ def test_the_last_unknown_attempt_keeps_what_was_held(do: Do, client: redis.Redi
 
 def test_a_counter_whose_time_is_over_is_not_made_anew(do: Do, client: redis.Redis) -> None:
     job = submitted_and_claimed(do, holds=(budget(500), window(4, 9, unit="tokens")))
-    client.delete("gw:spent:b", "gw:window:w")
+    client.delete("gw:holds:")
     do(store.finish(job.id, job.fence, State.DONE, end=b"end", measured={"cost": 700, "tokens": 9}))
-    assert client.exists("gw:spent:b", "gw:window:w") == 0
+    assert client.exists("gw:holds:") == 0
 
 
 def test_what_had_no_price_when_it_was_held_counts_once_it_has_one(do: Do, client: redis.Redis) -> None:
@@ -128,27 +132,44 @@ def test_what_had_no_price_when_it_was_held_counts_once_it_has_one(do: Do, clien
         submit(do, submission(holds=(budget(0, 1_000),)))
         (job,) = claim(do, number=total).jobs
         do(store.finish(job.id, job.fence, State.DONE, end=b"end", measured={"cost": 700}))
-        assert spent(client) == total and 0 < client.pttl("gw:spent:b") <= 60_000  # type: ignore[operator]
+        assert spent(client) == total and 0 < ends_ms(client, "b") - store.run(client, store.now_ms()) <= 60_000
     assert submit(do, submission(holds=(budget(0, 1_000),))).outcome == "held"
 
 
 def test_what_is_held_of_nothing_writes_nothing(do: Do, client: redis.Redis) -> None:
     submit(do, submission(holds=(budget(0),)))
-    assert client.exists("gw:spent:b") == 0
+    assert client.hkeys("gw:holds:") == [b".ends"]
 
 
-def test_every_counter_of_a_period_has_an_end(do: Do, client: redis.Redis) -> None:
-    submit(do, submission(holds=(window(), budget(5))))
-    assert 0 < client.pttl("gw:spent:b") <= 60_000  # type: ignore[operator]
-    assert 0 < client.pttl("gw:window:w") <= 120_000  # type: ignore[operator]
+def test_every_counter_has_an_end(do: Do, client: redis.Redis) -> None:
+    holds = (window(period_ms=240), budget(5), Hold("open", 1, 9), Hold("m:long", 5, 9, "spent", "cost", 20 * DAY_MS))
+    submit(do, submission(holds=holds))
+    assert 0 < ends_ms(client, "b") - store.run(client, store.now_ms()) <= 60_000
+    assert DAY_MS < int(client.pttl("gw:holds:")) < 2 * DAY_MS  # type: ignore[arg-type]
+    assert 20 * DAY_MS < int(client.pttl("gw:holds:long")) < 21 * DAY_MS  # type: ignore[arg-type]
+
+    def turned() -> bool:
+        submit(do, submission(holds=(window(0, period_ms=240),)))
+        return client.exists("gw:window:w") == 1
+
+    wait_until(turned, 5, "a slice is over")
+    assert 0 < int(client.pttl("gw:window:w")) <= 480  # type: ignore[arg-type]
+
+
+def test_a_counter_whose_period_is_over_goes_when_the_next_begins(do: Do, client: redis.Redis) -> None:
+    first, second = (Hold(name, 5, 9, "spent", "cost", life) for name, life in (("day1", 1), ("day2", 60_000)))
+    submit(do, submission(holds=(first, Hold("month", 5, 99, "spent", "cost", DAY_MS))))
+    wait_until(lambda: store.run(client, store.now_ms()) > ends_ms(client, "day1"), 5)
+    submit(do, submission(holds=(second,)))
+    assert set(client.hkeys("gw:holds:")) == {b".ends", b".periods", b"day2", b"month"}  # type: ignore[arg-type]
 
 
 def test_a_counter_that_is_none_takes_nothing_and_accepts_nothing(do: Do, client: redis.Redis) -> None:
-    client.rpush("gw:window:broken", "a list")
-    holds = (Hold("open", 1, 9), budget(5), window(name="broken"))
+    client.rpush("gw:holds:apart", "a list")
+    holds = (Hold("open", 1, 9), budget(5), window(name="broken:apart"))
     refused = submit(do, submission(holds=holds))
-    assert (refused.outcome, refused.other) == ("broken", "broken")
-    assert (client.exists("gw:hold:open", LANE.messages), spent(client)) == (0, 0)
+    assert (refused.outcome, refused.other) == ("broken", "broken:apart")
+    assert client.exists("gw:holds:", LANE.messages) == 0
 
 
 def test_many_at_once_take_exactly_what_the_ceiling_allows(redis_server: RedisServer) -> None:
@@ -167,13 +188,13 @@ def test_many_at_once_take_exactly_what_the_ceiling_allows(redis_server: RedisSe
         thread.join()
     assert outcomes.count("queued") == 33 and outcomes.count("held") == 8 * 40 - 33
     client = redis_server.client()
-    assert (taken(client), spent(client)) == (99, 99)
+    assert (taken(client, "w"), spent(client)) == (99, 99)
 
 
 def test_a_window_that_was_left_alone_for_long_begins_anew(do: Do, client: redis.Redis) -> None:
     submit(do, submission(holds=(window(3, 3, period_ms=120),)))
     wait_until(lambda: submit(do, submission(holds=(window(3, 3, period_ms=120),))).outcome == "queued", 2)
-    assert taken(client) == 3
+    assert taken(client, "w") == 3
 
 
 def moved(job: Claim, **more: Any) -> store.Call[str]:
@@ -196,17 +217,17 @@ def test_what_leaves_a_target_settles_its_holds_and_takes_others(do: Do, client:
     )
     assert [do(say), do(say)] == ["ok", "already"]
     # The budget waits for the job's end; a request that was sent stays one.
-    assert (taken(client), taken(client, "r"), spent(client)) == (4, 1, 500)
-    assert (client.get("gw:hold:next"), client.exists("gw:hold:lane"), client.get("gw:hold:open")) == (b"1", 0, b"1")
+    assert (taken(client, "w"), taken(client, "r"), spent(client)) == (4, 1, 500)
+    assert (taken(client, "next"), taken(client, "lane"), taken(client, "open")) == (1, 0, 1)
     do(store.cancel(job.id, "acme"))
-    assert (taken(client), taken(client, "r"), spent(client)) == (4, 1, 70)
-    assert client.exists("gw:hold:next", "gw:hold:open") == 0
+    assert (taken(client, "w"), taken(client, "r"), spent(client)) == (4, 1, 70)
+    assert (taken(client, "next"), taken(client, "open")) == (0, 0)
 
 
 def test_what_was_never_sent_there_was_never_taken(do: Do, client: redis.Redis) -> None:
     job = submitted_and_claimed(do, holds=(window(9, 50, unit="tokens"), window(name="r")))
     do(moved(job, let_go=("w", "r"), undo=True, refund=True))
-    assert (taken(client), taken(client, "r")) == (0, 0)
+    assert (taken(client, "w"), taken(client, "r")) == (0, 0)
 
 
 def test_an_unknown_attempt_keeps_what_was_held_at_its_own_target(do: Do, client: redis.Redis) -> None:
@@ -219,36 +240,36 @@ def test_an_unknown_attempt_keeps_what_was_held_at_its_own_target(do: Do, client
             again.id, again.fence, State.DONE, end=b"end", attempt=attempt(again), measured={"tokens": 5, "cost": 20}
         )
     )
-    assert (taken(client), spent(client)) == (9, 520)
+    assert (taken(client, "w"), spent(client)) == (9, 520)
 
 
 def test_a_running_job_takes_holds_once_all_or_none(do: Do, client: redis.Redis) -> None:
     job = submitted_and_claimed(do)
     wanted = (window(2), Hold("open", 1, 1))
     assert [do(store.hold(job, wanted)).outcome for _ in range(2)] == ["ok", "ok"]
-    assert (taken(client), client.get("gw:hold:open")) == (2, b"1")
+    assert (taken(client, "w"), taken(client, "open")) == (2, 1)
     submit(do, submission())
     (late,) = claim(do, number=2).jobs
     refused = do(store.hold(late, (window(1), Hold("open", 1, 1))))
     assert (refused.outcome, refused.other, refused.taken, refused.wait_ms) == ("held", "open", 1, 0)
-    assert taken(client) == 2
-    client.rpush("gw:window:broken", "a list")
-    assert do(store.hold(late, (window(1), window(name="broken")))) == store.Holding("broken", "broken")
-    assert taken(client) == 2
+    assert taken(client, "w") == 2
+    client.rpush("gw:holds:apart", "a list")
+    assert do(store.hold(late, (window(1), window(name="broken:apart")))) == store.Holding("broken", "broken:apart")
+    assert taken(client, "w") == 2
     do(store.finish(job.id, job.fence, State.DONE, end=b"end"))
     assert do(store.hold(job, wanted)).outcome == "lost"
-    assert client.exists("gw:hold:open") == 0
+    assert taken(client, "open") == 0
 
 
 def test_what_is_taken_is_told_without_changing_it(do: Do, client: redis.Redis) -> None:
     submit(do, submission(holds=(window(2, period_ms=240), Hold("open", 1, 9))))
-    client.rpush("gw:window:broken", "a list")
-    counters = (window(period_ms=240), Hold("open", 1, 9), window(name="broken"), window(name="none"))
+    client.rpush("gw:holds:apart", "a list")
+    counters = (window(period_ms=240), Hold("open", 1, 9), window(name="broken:apart"), window(name="none"))
 
     def told() -> list[int]:
         return list(do(store.health(CircuitLimits(), (), {}, counters)).taken.values())
 
-    before = client.hgetall("gw:window:w")
+    before = client.hgetall("gw:holds:")
     assert told() == [2, 1, 0, 0]
     wait_until(lambda: told()[0] == 0, 5, "the window has slid on")
-    assert client.hgetall("gw:window:w") in (before, {})
+    assert client.hgetall("gw:holds:") in (before, {})

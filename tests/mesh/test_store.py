@@ -11,9 +11,10 @@ import pytest
 import redis
 
 from mesh import store
-from mesh.job import Claim, Hold, Spec, State, Status, Submission, Target, new_id
+from mesh.job import Claim, Hold, Spec, State, Status, Submission, Target, new_id, told
 from mesh.lanes import Lane
 from tests.conftest import RedisServer, wait_until
+from tests.counters import taken
 
 LANE = Lane("ollama")
 Do = Callable[[store.Call[Any]], Any]
@@ -42,7 +43,8 @@ def submission(**changes: Any) -> Submission:
         retention_ms=60_000,
         door="door1",
     )
-    return dataclasses.replace(job, **changes)
+    holds = told(hold.template for hold in changes.pop("holds", ()))
+    return dataclasses.replace(job, holds=holds, **changes)
 
 
 def submit(do: Do, job: Submission, lane_limit: int = 1000) -> store.Submitted:
@@ -107,7 +109,7 @@ def test_a_second_submit_of_the_same_id_accepts_nothing_again(do: Do, client: re
     job = submission(holds=(Hold("h", 1, 5),))
     submit(do, job)
     assert submit(do, job).outcome == "again"
-    assert client.llen(LANE.messages) == 1 and client.get("gw:hold:h") == b"1"
+    assert client.llen(LANE.messages) == 1 and taken(client, "h") == 1
 
 
 def test_an_idempotency_key_names_one_job(do: Do) -> None:
@@ -127,10 +129,10 @@ def test_a_full_lane_takes_no_more(do: Do) -> None:
 def test_a_hold_is_never_over_its_ceiling_and_is_given_back(do: Do, client: redis.Redis) -> None:
     jobs = [submission(holds=(Hold("a", 1, 9), Hold("b", 2, 4))) for _ in range(3)]
     assert [submit(do, job).outcome for job in jobs] == ["queued", "queued", "held"]
-    assert (client.get("gw:hold:a"), client.get("gw:hold:b")) == (b"2", b"4")
+    assert (taken(client, "a"), taken(client, "b")) == (2, 4)
     for job in jobs[:2]:
         do(store.cancel(job.id, "acme"))
-    assert client.exists("gw:hold:a", "gw:hold:b") == 0
+    assert (taken(client, "a"), taken(client, "b")) == (0, 0)
 
 
 def test_a_large_request_lasts_once_it_is_submitted_and_goes_when_the_job_ends(do: Do, client: redis.Redis) -> None:
@@ -490,7 +492,7 @@ def test_holds_of_any_name_are_given_back(do: Do, client: redis.Redis) -> None:
     job = submission(holds=(Hold("lane:ollama:two words", 1, 1),))
     submit(do, job)
     do(store.cancel(job.id, "acme"))
-    assert client.exists("gw:hold:lane:ollama:two words") == 0
+    assert taken(client, "lane:ollama:two words") == 0
 
 
 def test_a_repeated_claim_begins_its_leases_anew(do: Do, client: redis.Redis) -> None:

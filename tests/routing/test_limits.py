@@ -6,6 +6,7 @@ import datetime as dt
 from decimal import Decimal
 from typing import Any
 
+import orjson
 import pytest
 
 from mesh.allowances import Budget, Limits
@@ -73,8 +74,11 @@ def test_a_request_counts_against_these(text: str, own: Limits, target: Target, 
     settings = config(text)
     taking = share(settings, Allowance.of(settings, accounts), target, 500, None)
     assert [(limit.name, limit.ceiling) for limit in taking.limits] == expected
-    assert [hold.name for hold in taking.holds] == [limit.one.name for limit in taking.limits]
-    assert all(hold.amount == (500 if "tokens" in hold.name else 1) for hold in taking.holds)
+    words = orjson.loads(taking.holds)
+    names = [f"{counter}:{owner}" for counter, owner in zip(words[1::7], words[2::7], strict=True)]
+    assert names == [limit.one.name for limit in taking.limits]
+    assert words[3::7] == [500 if "tokens" in name else 1 for name in names]
+    assert words[4::7] == [ceiling for _, ceiling in expected]
 
 
 def test_the_headers_tell_of_the_limit_that_is_nearest() -> None:
@@ -96,11 +100,11 @@ def test_the_headers_tell_of_the_limit_that_is_nearest() -> None:
 def test_a_refusal_tells_when_to_come_again(wait_ms: int, reset: str, after_s: float) -> None:
     settings = config("limits: {each_key: {tokens_per_minute: 100}}")
     taking = share(settings, Allowance.of(settings, (Account("key", "k"),)), GPT, 40, None)
-    refusal = taking.refusal(taking.holds[0].name, 90, wait_ms)
+    refusal = taking.refusal(taking.limits[0].one.name, 90, wait_ms)
     assert refusal is not None and refusal.retry_after_s == after_s
     assert refusal.headers["x-ratelimit-reset-tokens"] == reset
     assert "90 are taken, and this request may take 40" in refusal.message
-    assert taking.refusal("lane:openai:acme", 1, 0) is None
+    assert taking.refusal("lane.openai:tenant:acme", 1, 0) is None
 
 
 def test_a_budget_of_its_own_goes_before_configs_and_what_is_not_said_stays() -> None:
@@ -108,9 +112,9 @@ def test_a_budget_of_its_own_goes_before_configs_and_what_is_not_said_stays() ->
     account = Account("key", "k", budget=Budget(day_usd=Decimal(5)))
     now = dt.datetime(2026, 2, 28, 12, tzinfo=dt.UTC).timestamp()
     day, month = purses(settings.budgets, [account], now)
-    assert (day.hard_usd, day.soft_usd, day.counter) == (5, None, "key:k:2026-02-28")
-    assert (month.hard_usd, month.soft_usd, month.counter) == (None, 20, "key:k:2026-02")
-    assert day.hold(7) == Hold("key:k:2026-02-28", 7, 5 * 10**9, "spent", "cost", 12 * 3_600_000 + 2 * 86_400_000)
+    assert (day.hard_usd, day.soft_usd, day.counter) == (5, None, "2026-02-28:key:k")
+    assert (month.hard_usd, month.soft_usd, month.counter) == (None, 20, "2026-02:key:k")
+    assert day.hold(7) == Hold("2026-02-28:key:k", 7, 5 * 10**9, "spent", "cost", 12 * 3_600_000 + 2 * 86_400_000)
     assert month.hold(7).ceiling == UNBOUNDED
 
 

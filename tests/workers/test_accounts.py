@@ -248,14 +248,14 @@ def test_a_share_that_is_spent_is_told_once_and_signed(
             lambda call: store.run(client, call), NewKey(tenant="acme", budget=Budget(day_usd=Decimal(1)))
         )
         key_id = key.split("-")[1]
-        client.set(f"gw:spent:key:{key_id}:{TODAY}", nano(Decimal("0.6")))
-        client.set(f"gw:spent:tenant:acme:{TODAY[:7]}", nano(Decimal("4.9")))
+        client.hset(f"gw:holds:key:{key_id}", f"{TODAY}", nano(Decimal("0.6")))
+        client.hset("gw:holds:tenant:acme", f"{TODAY[:7]}", nano(Decimal("4.9")))
         alerts = [Alerts(pipe, alerting(), fetcher(host)) for _ in range(3)]
         for _ in range(2):
             await asyncio.gather(*(each.look({("acme", key_id)}) for each in alerts))
         await asyncio.gather(*(each.sent() for each in alerts))
         assert len(host.bodies) == 1
-        client.set(f"gw:spent:tenant:acme:{TODAY[:7]}", nano(Decimal("11")))
+        client.hset("gw:holds:tenant:acme", f"{TODAY[:7]}", nano(Decimal("11")))
         await alerts[0].look({("acme", key_id)})
         await alerts[0].sent()
 
@@ -292,7 +292,7 @@ def test_an_alert_that_is_not_taken_is_tried_again_and_then_free_for_others(
     client = redis_server.client()
 
     async def story(pipe: Pipe) -> None:
-        client.set(f"gw:spent:tenant:acme:{TODAY[:7]}", nano(Decimal(6)))
+        client.hset("gw:holds:tenant:acme", f"{TODAY[:7]}", nano(Decimal(6)))
         alerts = Alerts(pipe, alerting("/away"), fetcher(host))
         await alerts.look({("acme", "k")})
         await alerts.sent()
@@ -327,7 +327,7 @@ def test_a_changed_place_and_a_changed_budget_are_taken_up_without_a_restart(
         write_config("")
         settings = Reloaded(path, parse_config)
         client = redis_server.client()
-        client.set(f"gw:spent:tenant:acme:{TODAY}", nano(Decimal("0.6")))
+        client.hset("gw:holds:tenant:acme", f"{TODAY}", nano(Decimal("0.6")))
         duties = [asyncio.create_task(each) for each in accounts.duties(pipe, settings, fetcher(host))]
         write(redis_server, job="nowhere")
         await until(lambda: client.get("gw:usage:booked"))
@@ -341,7 +341,7 @@ def test_a_changed_place_and_a_changed_budget_are_taken_up_without_a_restart(
         # A secret that is none leaves the alerts as they were, and the rest is in force.
         write_config(exporting("third", "MISSING"))
         assert settings.look()
-        client.set(f"gw:spent:tenant:owl:{TODAY}", nano(Decimal("0.6")))
+        client.hset("gw:holds:tenant:owl", f"{TODAY}", nano(Decimal("0.6")))
         write(redis_server, job="third", tenant="owl")
         await until(lambda: len(host.bodies) == 2 and client.xlen("gw:ledger:rows") == 0)
         for task in duties:

@@ -20,7 +20,7 @@ local function close(id, job, state, now, report)
   redis.call('ZREM', P .. 'jobs:open', id)
   local measured, lost = measured_by(attempts)
   for unit, amount in pairs(report.measured or {}) do measured[unit] = (measured[unit] or 0) + amount end
-  end_holds(job.holds, measured, lost)
+  end_holds(read_holds(job.holds), tonumber(job.created), now, measured, lost)
   redis.call('PEXPIRE', key, job.retention)
   if seq > 1 then redis.call('PEXPIRE', P .. 'events:' .. id, job.retention) end
   redis.call('XADD', P .. 'ledger:rows', 'MAXLEN', '~', 1000000, '*', 'job', id, 'tenant', job.tenant, 'key', job.key, 'state', state,

@@ -1,93 +1,162 @@
--- Holds: what a job takes of counters. What they count is not known here. Three kinds:
--- open    hold:<name>    counter; given back when the job ends
--- spent   spent:<name>   counter that lives for so many ms; when the job ends it is settled
--- window  window:<name>  hash: what was taken within the last so many ms, in 120 slices, with their sum; settled too
--- To settle is to put what the job has measured in the place of what it took. A hold without a unit (-) stays as it was taken.
--- A window forgets whole slices: in no period is more taken than the ceiling allows, and a place is free again after the period and
--- one slice at the latest.
+-- Holds: what a job takes of counters. What they count is not known here. A job tells them as one flat JSON array, an owner's together:
+--   kind, counter, owner, amount, ceiling, unit or "-", life ms, …
+-- An owner's counters are fields of one hash, holds:<owner>:
+-- open    a number; given back when the job ends
+-- spent   a number that counts a period, which its name tells; it may go after its life, and goes when the next one begins
+-- window  <sum> <slice> <own>: what was taken within its life, the newest of its slices, and what was taken in that. The other slices are
+--         fields of the hash window:<counter>:<owner>. A window forgets whole slices, of which its life has 120: in no period is more
+--         taken than the ceiling allows, and a place is free again after the period and one slice at the latest.
+-- Beside them lie .ends, when the hash goes, and .periods, what is `spent` and when that may go.
+-- At the job's end what is open is given back and the others are settled: what the job has measured of the unit takes the place of what it
+-- took; without a unit it stays as it was taken. Of what a job takes later than it was made, its amount is "<amount>@<when, ms>".
 local SLICES = 120
+local KEPT_MS = 86400000 -- an owner is forgotten so long after the last job that took something of it must have ended
+local SPARE_MS = 3600000 -- or up to so much later: then not every job has to move the end
+local EACH = 7
 
--- The window's sum once what is too old is left out, what is in `slice`, which slice is the newest (nil: all is too old, or there was
--- none), and which ones are too old.
-local function sum_up(key, slice)
-  local head = redis.call('HMGET', key, 'sum', 'at', slice)
-  if not head[1] then return 0, 0, nil end
-  local sum, at = tonumber(head[1]), tonumber(head[2])
-  if slice <= at then return sum, tonumber(head[3] or '0'), at end
-  if slice - at > SLICES then return 0, 0, nil end
+local function read_holds(told) return told and told ~= '' and cjson.decode(told) or {} end
+
+local function name_of(counter, owner) return owner == '' and counter or counter .. ':' .. owner end
+
+local function slice_at(now, period) return math.floor(now * SLICES / period) end
+
+-- A window's sum, its newest slice and what was taken in that; nil when it is none.
+local function read_window(value)
+  local sum, at, own = value:match('^(%d+) (%d+) (%d+)$')
+  return tonumber(sum), tonumber(at), own
+end
+
+-- Its sum in `slice`, later than its newest, without what is too old by then, and which slices that are: {} all. nil when they cannot be
+-- read.
+local function slide(name, sum, at, slice)
+  if slice - at > SLICES then return 0, {} end
   local old = {}
   for each = at - SLICES, slice - SLICES - 1 do old[#old + 1] = each end
-  for _, taken in ipairs(redis.call('HMGET', key, unpack(old))) do sum = sum - (tonumber(taken or '0') or 0) end
-  return sum, 0, at, old
+  local taken = redis.pcall('HMGET', P .. 'window:' .. name, unpack(old))
+  if taken.err then return nil end
+  for i = 1, #old do sum = sum - (tonumber(taken[i] or '0') or 0) end
+  return sum, old
 end
 
--- The same, and what is too old is forgotten; the caller writes the sum.
-local function slide(key, slice)
-  local sum, own, at, old = sum_up(key, slice)
-  if old then
-    redis.call('HDEL', key, unpack(old))
-  elseif not at then
-    redis.call('DEL', key)
-  end
-  return sum, own, at
+-- A window's newest slice is another one now: what was taken in the last joins the others, and what is too old is forgotten.
+local function turn(name, at, own, old, period)
+  local key = P .. 'window:' .. name
+  if #old == 0 then return redis.call('DEL', key) end
+  redis.call('HSET', key, at, own)
+  redis.call('HDEL', key, unpack(old))
+  redis.call('PEXPIRE', key, period * 2)
 end
 
--- What is taken of a counter now; nothing is changed.
-local function taken_of(kind, name, life_ms, now)
-  if kind == 'window' then
-    return (sum_up(P .. 'window:' .. name, math.floor(now * SLICES / life_ms)))
-  end
-  return tonumber(redis.call('GET', P .. (kind == 'open' and 'hold:' or 'spent:') .. name) or '0')
-end
-
--- After how many ms the oldest slices have given back so much.
-local function wait_ms(key, slice, more, period, now)
+-- After how many ms the oldest slices of a window have given back so much. at, own: as the window has them.
+local function wait_ms(name, at, own, slice, more, period, now)
   local all = {}
   for each = slice - SLICES, slice do all[#all + 1] = each end
-  for i, taken in ipairs(redis.call('HMGET', key, unpack(all))) do
-    more = more - (tonumber(taken or '0') or 0)
-    if more <= 0 then return math.max(1, math.ceil((all[i] + SLICES + 1) * period / SLICES) - now) end
+  local taken = redis.pcall('HMGET', P .. 'window:' .. name, unpack(all))
+  for i, each in ipairs(all) do
+    more = more - (tonumber(each == at and own or taken[i] or '0') or 0)
+    if more <= 0 then return math.max(1, math.ceil((each + SLICES + 1) * period / SLICES) - now) end
   end
   return period
 end
 
--- Take one hold. true, what is taken now and in which slice (of a window; else for how many ms) | false, what is taken already and how many ms to wait (0: nobody knows; -1:
--- it is more than the ceiling by itself).
-local function take_hold(kind, name, amount, ceiling, life_ms, now)
-  local wanted, most = tonumber(amount), tonumber(ceiling)
-  if kind == 'window' then
-    local key, period = P .. 'window:' .. name, tonumber(life_ms)
-    local slice = math.floor(now * SLICES / period)
-    local sum, own, at = slide(key, slice)
-    if sum + wanted > most then return false, sum, wanted > most and -1 or wait_ms(key, slice, sum + wanted - most, period, now) end
-    redis.call('HSET', key, 'sum', sum + wanted, 'at', slice, slice, own + wanted)
-    if at ~= slice then redis.call('PEXPIRE', key, period * 2) end
-    return true, sum + wanted, slice
+-- A counter of a period begins: it is noted when it may go, and those go whose time is over.
+local function begin_period(key, counter, life_ms, now)
+  local kept = {}
+  for other, ends in pairs(cjson.decode(redis.call('HGET', key, '.periods') or '{}')) do
+    if ends > now then
+      kept[other] = ends
+    elseif other ~= counter then
+      redis.call('HDEL', key, other)
+    end
   end
-  local key = P .. (kind == 'open' and 'hold:' or 'spent:') .. name
-  if wanted == 0 then -- of what has no price: nothing is written
-    local sum = tonumber(redis.call('GET', key) or '0')
-    return sum <= most, sum, sum <= most and tonumber(life_ms) or 0
-  end
-  local sum = redis.call('INCRBY', key, amount)
-  if sum > most then
-    if redis.call('DECRBY', key, amount) <= 0 then redis.call('DEL', key) end
-    return false, sum - wanted, wanted > most and -1 or 0
-  end
-  if kind == 'spent' and sum == wanted then redis.call('PEXPIRE', key, life_ms) end
-  return true, sum, tonumber(life_ms)
+  kept[counter] = now + life_ms
+  redis.call('HSET', key, '.periods', cjson.encode(kept))
 end
 
-local function change_window(key, slice, by)
-  local head = redis.call('HMGET', key, 'sum', 'at', slice)
-  if head[3] and tonumber(head[2]) - slice <= SLICES then
-    redis.call('HSET', key, 'sum', head[1] + by, slice, head[3] + by)
+-- Take all of these holds, or none and tell why: {"held", hold name, amount now, ms to wait (0: nobody knows; -1: it is more than the
+-- ceiling by itself)} | {"broken", hold name} its counter cannot be read. Else nil, and what is taken now of each window.
+-- left_ms: until their job must have ended.
+local function take_holds(holds, now, left_ms)
+  local owners, windows, turns, begun = {}, {}, {}, {}
+  local first = 1
+  while holds[first] do
+    local owner = holds[first + 2]
+    local key = P .. 'holds:' .. owner
+    local ask, next = { key, '.ends' }, first
+    repeat
+      ask[#ask + 1] = holds[next + 1]
+      next = next + EACH
+    until holds[next + 2] ~= owner
+    local values = redis.pcall('HMGET', unpack(ask))
+    if values.err then return { 'broken', name_of(ask[3], owner) } end
+    local fields, ends = { key }, now + left_ms + KEPT_MS
+    for i = first, next - 1, EACH do
+      local kind, counter, wanted, ceiling, life = holds[i], holds[i + 1], holds[i + 3], holds[i + 4], holds[i + 6]
+      local value = values[(i - first) / EACH + 2]
+      local sum, slice, at, own, old
+      if kind ~= 'window' then
+        sum = tonumber(value or 0)
+      else
+        slice = slice_at(now, life)
+        sum, own = 0, 0
+        if value then sum, at, own = read_window(value) end
+        if at and at < slice then
+          sum, old = slide(name_of(counter, owner), sum, at, slice)
+        elseif at then
+          slice = at
+        end
+      end
+      if not sum then return { 'broken', name_of(counter, owner) } end
+      local total = sum + wanted
+      if total > ceiling then
+        local wait = wanted > ceiling and -1 or 0
+        if slice and wait == 0 then wait = wait_ms(name_of(counter, owner), at, own, slice, total - ceiling, life, now) end
+        return { 'held', name_of(counter, owner), sum, wait }
+      end
+      if slice then
+        if old then turns[#turns + 1] = { name_of(counter, owner), at, own, old, life } end
+        windows[#windows + 1] = total
+        fields[#fields + 1] = counter
+        fields[#fields + 1] = ('%d %d %d'):format(total, slice, old and wanted or own + wanted)
+      else
+        if wanted > 0 then -- of what has no price nothing is written
+          fields[#fields + 1] = counter
+          fields[#fields + 1] = total
+        end
+        if kind == 'spent' then
+          if wanted > 0 and not value then begun[#begun + 1] = { key, counter, life, now } end
+          if now + life > ends then ends = now + life end
+        end
+      end
+    end
+    if tonumber(values[1] or 0) < ends then
+      fields[#fields + 1] = '.ends'
+      fields[#fields + 1] = ends + SPARE_MS
+      fields.ends = ends + SPARE_MS
+    end
+    if #fields > 1 then owners[#owners + 1] = fields end
+    first = next
   end
+  for _, each in ipairs(begun) do begin_period(unpack(each)) end
+  for _, fields in ipairs(owners) do
+    redis.call('HSET', unpack(fields))
+    if fields.ends then redis.call('PEXPIREAT', fields[1], fields.ends) end
+  end
+  for _, each in ipairs(turns) do turn(unpack(each)) end
+  return nil, windows
 end
 
--- What a job remembers of a hold. where: as take_hold tells it.
-local function hold_line(kind, name, amount, unit, where)
-  return kind .. ' ' .. amount .. ' ' .. unit .. ' ' .. where .. ' ' .. name .. '\n'
+-- What is taken of a counter now; nothing is changed. nil: it cannot be read.
+local function taken_of(kind, name, life_ms, now)
+  local counter, owner = name:match('^([^:]+):?(.*)$')
+  local value = redis.pcall('HGET', P .. 'holds:' .. owner, counter)
+  if not value then return 0 end
+  if type(value) ~= 'string' then return nil end
+  if kind ~= 'window' then return tonumber(value) end
+  local sum, at = read_window(value)
+  local slice = slice_at(now, life_ms)
+  if at and at < slice then return (slide(name, sum, at, slice)) end
+  return sum
 end
 
 -- What these attempts have measured by unit, and of how many nobody knows: of one target's, or of all.
@@ -103,34 +172,95 @@ local function measured_by(attempts, provider, model)
   return sums, lost
 end
 
--- Parts a job's lines: those of these names, and the others.
-local function part_holds(lines, names)
-  local named, others = '', ''
-  for line, name in (lines or ''):gmatch('(%S+ %d+ %S+ %d+ ([^\n]+)\n)') do
-    if names[name] then named = named .. line else others = others .. line end
+-- Parts a job's holds: those of these names, and the others.
+local function part_holds(holds, names)
+  local named, others = {}, {}
+  for i = 1, #holds, EACH do
+    local into = names[name_of(holds[i + 1], holds[i + 2])] and named or others
+    for each = i, i + EACH - 1 do into[#into + 1] = holds[each] end
   end
   return named, others
 end
 
--- End the holds that these lines tell. measured: by unit, what the job has really taken. lost: attempts of which nobody knows what they
--- took: each counts as all that was held. undo: as if nothing had ever been taken.
-local function end_holds(lines, measured, lost, undo)
-  for kind, amount, unit, where, name in (lines or ''):gmatch('(%S+) (%d+) (%S+) (%d+) ([^\n]+)\n') do
-    if kind == 'open' then
-      if redis.call('DECRBY', P .. 'hold:' .. name, amount) <= 0 then redis.call('DEL', P .. 'hold:' .. name) end
-    elseif undo or unit ~= '-' then
-      local by = (undo and 0 or (measured[unit] or 0) + lost * amount) - amount
-      if by == 0 then
-        -- It took what it was expected to take.
-      elseif kind == 'window' then
-        change_window(P .. 'window:' .. name, tonumber(where), by)
-      elseif redis.call('INCRBY', P .. 'spent:' .. name, by) == by then
-        if amount == '0' then
-          redis.call('PEXPIRE', P .. 'spent:' .. name, where) -- nothing was held of it: this is its beginning
-        else
-          redis.call('DEL', P .. 'spent:' .. name) -- its time was over
+-- Holds as a job keeps them. now: when they were taken, where that was later than the job was made.
+local function write_holds(holds, now)
+  local told = {}
+  for i, each in ipairs(holds) do
+    if now and i % EACH == 4 then each = ('%d@%d'):format(each, now) end
+    told[i] = type(each) == 'number' and ('%d'):format(each) or cjson.encode(each)
+  end
+  return told
+end
+
+-- Those that a job has and those that it takes now, as it keeps them.
+local function join_holds(had, taken, now)
+  local told = write_holds(had)
+  for _, each in ipairs(write_holds(taken, now)) do told[#told + 1] = each end
+  return '[' .. table.concat(told, ',') .. ']'
+end
+
+-- A window's value once so much more, or less, was taken of it in `slice`; nil when that has been forgotten.
+local function settled(name, value, slice, by, newest)
+  local sum, at, own = read_window(value)
+  if not sum or at - slice > SLICES or newest - slice > SLICES then return nil end
+  if slice < at then
+    redis.pcall('HINCRBY', P .. 'window:' .. name, slice, by)
+  else
+    own = math.max(0, own + by)
+  end
+  return ('%d %d %d'):format(math.max(0, sum + by), at, own)
+end
+
+-- End holds; what cannot be read is left. since: when the job was made. measured: by unit, what the job has really taken. lost: attempts
+-- of which nobody knows what they took: each counts as all that was held. undo: as if nothing had ever been taken.
+local function end_holds(holds, since, now, measured, lost, undo)
+  local first = 1
+  while holds[first] do
+    local owner = holds[first + 2]
+    local ask, changes, next = { P .. 'holds:' .. owner }, {}, first
+    repeat
+      local kind, took, unit, at = holds[next], holds[next + 3], holds[next + 5], since
+      if type(took) == 'string' then
+        took, at = took:match('^(%d+)@(%d+)$')
+        took, at = tonumber(took), tonumber(at)
+      end
+      local by = 0
+      if undo or kind == 'open' then
+        by = -took
+      elseif unit ~= '-' then
+        by = (measured[unit] or 0) + (lost - 1) * took
+      end
+      if by ~= 0 then
+        ask[#ask + 1] = holds[next + 1]
+        changes[#changes + 1] = { kind, by, took, at, holds[next + 6] }
+      end
+      next = next + EACH
+    until holds[next + 2] ~= owner
+    if #changes > 0 then
+      local values = redis.pcall('HMGET', unpack(ask))
+      local fields = { ask[1] }
+      for i, change in ipairs(changes) do
+        local kind, by, took, at, life = unpack(change)
+        local value, counter, left = values[i], ask[i + 1], nil
+        if values.err then
+          -- It cannot be read.
+        elseif not value then
+          if kind == 'spent' and took == 0 then -- nothing was held of it: this is its beginning
+            begin_period(ask[1], counter, life, now)
+            left = by
+          end
+        elseif kind == 'window' then
+          left = settled(name_of(counter, owner), value, slice_at(at, life), by, slice_at(now, life))
+        elseif tonumber(value) then
+          left = math.max(0, value + by)
+        end
+        if left then
+          fields[#fields + 1] = counter
+          fields[#fields + 1] = left
         end
       end
+      if #fields > 1 then redis.call('HSET', unpack(fields)) end
     end
+    first = next
   end
 end
