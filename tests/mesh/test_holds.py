@@ -172,6 +172,22 @@ def test_a_counter_that_is_none_takes_nothing_and_accepts_nothing(do: Do, client
     assert client.exists("gw:holds:", LANE.messages) == 0
 
 
+def test_one_counter_that_is_none_is_named_alone(do: Do, client: redis.Redis) -> None:
+    client.hset("gw:holds:", mapping={"w": "three", "open": "many"})
+    for hold in (window(), Hold("open", 1, 9)):
+        refused = submit(do, submission(holds=(budget(5), hold)))
+        assert (refused.outcome, refused.other, spent(client)) == ("broken", hold.name, 0)
+    assert submit(do, submission(holds=(budget(5),))).outcome == "queued"
+
+
+def test_a_job_ends_though_its_counters_cannot_be_read(do: Do, client: redis.Redis) -> None:
+    job = submitted_and_claimed(do, holds=(window(9, 50, unit="tokens"), Hold("jobs:other", 1, 9)))
+    client.delete("gw:holds:")
+    client.rpush("gw:holds:", "a list")
+    assert do(store.finish(job.id, job.fence, State.DONE, end=b"end")) == "ok"
+    assert taken(client, "jobs:other") == 0
+
+
 def test_many_at_once_take_exactly_what_the_ceiling_allows(redis_server: RedisServer) -> None:
     outcomes: list[str] = []
 
