@@ -8,6 +8,7 @@
 -- include tell
 -- include job
 -- include holds
+-- include end_holds
 -- include close
 local id = ARGV[1]
 local job = read_job(id)

@@ -12,6 +12,7 @@
 -- include tell
 -- include job
 -- include holds
+-- include end_holds
 -- include close
 -- include lease
 local boot, call, free, lease_ms, max_attempts, turn =

@@ -9,6 +9,7 @@
 -- include tell
 -- include job
 -- include holds
+-- include end_holds
 -- include close
 local id, fence = ARGV[1], ARGV[2]
 local job = read_job(id)

@@ -10,11 +10,25 @@
 -- Reply {now ms, {waiting, pace or false} of each lane …, {taken of each counter …}, {name, JSON …}}
 -- include base
 -- include holds
+-- include take_holds
 local failures, ratio, least, window, open_ms, most_open = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]),
   tonumber(ARGV[5]), tonumber(ARGV[6])
 local lanes = tonumber(ARGV[7])
 local now = now_ms()
 local key = P .. 'health'
+
+-- What is taken of a counter now; nil: it cannot be read.
+local function taken_of(kind, name, life_ms, now)
+  local counter, owner = name:match('^([^:]+):?(.*)$')
+  local value = redis.pcall('HGET', P .. 'holds:' .. owner, counter)
+  if not value then return 0 end
+  if type(value) ~= 'string' then return nil end
+  if kind ~= 'window' then return tonumber(value) end
+  local sum, at = read_window(value)
+  local slice = slice_at(now, life_ms)
+  if at and at < slice then return (slide(name, sum, at, slice)) end
+  return sum
+end
 
 local function smooth(old, seen)
   seen = tonumber(seen)

@@ -8,6 +8,8 @@
 -- include base
 -- include job
 -- include holds
+-- include take_holds
+-- include move_holds
 local id = ARGV[1]
 local job = read_job(id)
 if not job or job.state ~= 'running' or job.fence ~= ARGV[2] then return { 'lost' } end

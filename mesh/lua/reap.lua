@@ -15,6 +15,7 @@
 -- include tell
 -- include job
 -- include holds
+-- include end_holds
 -- include close
 -- include pull
 

@@ -11,6 +11,9 @@
 -- include ring
 -- include job
 -- include holds
+-- include take_holds
+-- include end_holds
+-- include move_holds
 local id, fence, state, delay, lane = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[6]
 local key = P .. 'job:' .. id
 local job = read_job(id)

@@ -12,6 +12,7 @@
 --       gone: write it again
 -- include base
 -- include holds
+-- include take_holds
 -- include envelope
 -- include ring
 local id, lane, tenant, idem, fingerprint, idem_ms, timeout_ms, limit, index_ms, large, holds =

@@ -8,6 +8,7 @@
 -- include tell
 -- include job
 -- include holds
+-- include end_holds
 -- include close
 -- include lease
 local boot, id, lease_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
