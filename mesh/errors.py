@@ -237,18 +237,21 @@ BY_NAME = _tree(GatewayError)
 
 def dump(error: GatewayError) -> dict[str, Any]:
     """What an error is on the wire between a worker and the door."""
-    return {"class": type(error).__name__, "retry_after_s": error.retry_after_s, **error.body()}
+    record = {"class": type(error).__name__, "retry_after_s": error.retry_after_s, **error.body()}
+    return record | {"headers": dict(error.headers)} if error.headers else record
 
 
 def load(record: dict[str, Any]) -> GatewayError:
     """The error that `dump` wrote down. An unknown class (a newer worker's) is an internal error with its message."""
     kind = BY_NAME.get(record.get("class", ""), GatewayError)
-    return kind(
+    error = kind(
         record["message"],
         param=record.get("param"),
         code=record.get("code"),
         retry_after_s=record.get("retry_after_s"),
     )
+    error.headers = record.get("headers", {})
+    return error
 
 
 class ConfigError(Exception):

@@ -113,7 +113,7 @@ def answer(door: Door, caller: Caller, parsed: Parsed, environ: dict[str, Any]) 
 
 def _told(accepted: Accepted, answer: Answer) -> Answer:
     """An answer that says what is left of the caller's limits."""
-    answer.headers |= accepted.headers
+    answer.headers = {**accepted.headers, **answer.headers}  # a refusal knows better
     return answer
 
 

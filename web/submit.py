@@ -288,6 +288,7 @@ def _draft(
         priority=priority,
         door="" if later else door.replies.boot,
         private=asked.private,
+        rerun=fields.rerun is not False,
         reserved_usd="" if reserved is None else prices.plain(reserved),
         idempotency_key=hashlib.sha256(idempotency_key.encode()).hexdigest()[:32] if idempotency_key else "",
         fingerprint=_fingerprint(door, caller, parsed, request) if idempotency_key else "",

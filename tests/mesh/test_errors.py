@@ -17,10 +17,12 @@ EVERY = sorted(BY_NAME.values(), key=lambda kind: kind.__name__)
 @pytest.mark.parametrize("kind", EVERY)
 def test_an_error_comes_back_as_it_was(kind: type[GatewayError]) -> None:
     error = kind("what is wrong", param="model", code="some_code", retry_after_s=1.5)
+    error.headers = {"x-gateway-limit": "model.concurrent"}
     record = orjson.loads(orjson.dumps(errors.dump(error)))
     back = errors.load(record)
     assert type(back) is kind and back.body() == error.body()
     assert (back.status, back.retry_after_s, back.again) == (error.status, 1.5, error.again)
+    assert back.headers == error.headers
 
 
 @pytest.mark.parametrize("kind", EVERY)

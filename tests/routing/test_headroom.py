@@ -76,8 +76,10 @@ def test_a_fallback_moves_what_it_counts_and_never_passes_the_next_ones_limit(
     limit(gateway, http, {ill: f"{both}: 50", well: f"{both}: 3"})
     told = at_once(http, [chat(ill, fallbacks=[well], timeout_ms=4_000)] * 6)
     assert Counter(each.status_code for each in told) == {200: 3, 429: 3}
-    said = {each.json()["error"]["message"] for each in told if each.status_code == 429}
+    refused = [each for each in told if each.status_code == 429]
+    said = {each.json()["error"]["message"] for each in refused}
     assert all("requests per minute of the model" in message and well in message for message in said)
+    assert {each.headers["x-gateway-limit"] for each in refused} == {"model.requests_per_minute"}
     assert len(well_part.asked) == 3
     # Who was refused has taken no tokens, who answered has taken what it used.
     assert window(gateway, "requests_per_minute", ill) == len(ill_part.asked)

@@ -511,6 +511,7 @@ FULL: dict[str, dict[str, Any]] = {
         audio={"format": "wav", "voice": "alloy"}, modalities=["text"], moderation={"model": "m", "policy": None},
         web_search_options={"user_location": {"type": "approximate", "approximate": {"city": "x"}}},
         private=True, max_cost=0.5, provider="p", fallbacks=["a"], timeout_ms=5, priority="batch", disconnect="cancel",
+        rerun=True,
     ),
     COMPLETIONS: {"model": "m", "prompt": [[1, 2], [3]], "best_of": 2, "stop": "x", "logit_bias": {"1": 1}},
     EMBEDDINGS: {"model": "m", "input": ["a", "b"], "dimensions": 5},
@@ -638,6 +639,7 @@ def test_gateway_fields_leave_the_body_and_are_read() -> None:
         "timeout_ms": 5_000,
         "priority": "batch",
         "disconnect": "continue",
+        "rerun": False,
     }
     fields = GatewayFields(
         private=True,
@@ -647,6 +649,7 @@ def test_gateway_fields_leave_the_body_and_are_read() -> None:
         timeout_ms=5_000,
         priority="batch",
         disconnect="continue",
+        rerun=False,
     )
     headers = {
         "X-Gateway-Private": "True",
@@ -656,6 +659,7 @@ def test_gateway_fields_leave_the_body_and_are_read() -> None:
         "X-Gateway-Timeout-Ms": "5000",
         "X-Gateway-Priority": "batch",
         "X-Gateway-Disconnect": "continue",
+        "X-Gateway-Rerun": "false",
     }
     assert ask(chat(**asked)) == Parsed(CHAT, chat(), fields)
     assert ask(chat(), headers=headers) == Parsed(CHAT, chat(), fields)
@@ -679,6 +683,7 @@ def test_no_fallbacks_is_not_the_same_as_nothing_said() -> None:
         ("timeout_ms", 100, "1000"),
         ("priority", "batch", "interactive"),
         ("disconnect", "cancel", "continue"),
+        ("rerun", True, "false"),
     ],
 )
 def test_a_field_may_not_say_two_things(name: str, body: Any, header: str) -> None:
@@ -707,6 +712,7 @@ def test_a_field_may_not_say_two_things(name: str, body: Any, header: str) -> No
         ("X-Gateway-Timeout-Ms", "99999999999", "timeout_ms", "integer_above_max_value"),
         ("X-Gateway-Priority", "high", "priority", "invalid_value"),
         ("X-Gateway-Disconnect", "null", "disconnect", "invalid_value"),
+        ("X-Gateway-Rerun", "no", "rerun", "invalid_type"),
     ],
 )
 def test_a_bad_header_is_told_as_a_bad_parameter_is(header: str, text: str, param: str, code: str) -> None:

@@ -34,6 +34,10 @@ class GatewayParameters(TypedDict, total=False):
         Literal["interactive", "batch"] | None, Field(description="The class of lane that it waits in.")
     ]
     disconnect: Annotated[Literal["cancel", "continue"] | None, Field(description="What a hang-up does to the job.")]
+    rerun: Annotated[
+        bool | None,
+        Field(description="False: not sent again where its worker was lost and nobody knows what became of it."),
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +52,14 @@ class GatewayFields:
     max_wait: int | None = None  # milliseconds
     priority: Literal["interactive", "batch"] | None = None
     disconnect: Literal["cancel", "continue"] | None = None
+    rerun: bool | None = None
 
 
 ABSENT = GatewayFields()
 NAMES = frozenset(GatewayParameters.__annotations__)
 HEADERS = {name: "X-Gateway-" + name.replace("_", "-").title() for name in GatewayParameters.__annotations__}
 ENVIRON = {"HTTP_" + header.replace("-", "_").upper(): header for header in HEADERS.values()}
-SCALARS = {"private", "max_cost", "timeout_ms", "max_wait"}  # written in a header as in JSON
+SCALARS = {"private", "max_cost", "timeout_ms", "max_wait", "rerun"}  # written in a header as in JSON
 
 _validate = TypeAdapter(GatewayParameters).validator.validate_python
 

@@ -2,25 +2,30 @@
 local KEPT_MS = 86400000 -- an owner is forgotten so long after the last job that took something of it must have ended
 local SPARE_MS = 3600000 -- or up to so much later: then not every job has to move the end
 
--- A window's sum in `slice`, later than its newest, without what is too old by then, and which slices that are: {} all. nil when they cannot be
--- read.
+-- A window's sum in a later slice than its newest, and the slices that are too old by then: nil for all of them. Nothing when they cannot
+-- be read.
 local function slide(name, sum, at, slice)
-  if slice - at > SLICES then return 0, {} end
-  local old = {}
-  for each = at - SLICES, slice - SLICES - 1 do old[#old + 1] = each end
-  local taken = redis.pcall('HMGET', P .. 'window:' .. name, unpack(old))
+  if slice - at > SLICES then return 0, nil end
+  local passed, old = {}, {}
+  for each = at - SLICES, slice - SLICES - 1 do passed[#passed + 1] = each end
+  local taken = redis.pcall('HMGET', P .. 'window:' .. name, unpack(passed))
   if taken.err then return nil end
-  for i = 1, #old do sum = sum - (tonumber(taken[i] or '0') or 0) end
+  for i, each in ipairs(passed) do
+    if taken[i] then
+      sum = sum - (tonumber(taken[i]) or 0)
+      old[#old + 1] = each
+    end
+  end
   return sum, old
 end
 
 -- A window's newest slice is another one now: what was taken in the last joins the others, and what is too old is forgotten.
-local function turn(name, at, own, old, period)
-  local key = P .. 'window:' .. name
-  if #old == 0 then return redis.call('DEL', key) end
-  redis.call('HSET', key, at, own)
-  redis.call('HDEL', key, unpack(old))
-  redis.call('PEXPIRE', key, period * 2)
+local function turn(window)
+  local key = P .. 'window:' .. window.name
+  if not window.old then return redis.call('DEL', key) end
+  redis.call('HSET', key, window.at, window.own)
+  if window.old[1] then redis.call('HDEL', key, unpack(window.old)) end
+  redis.call('PEXPIRE', key, window.period * 2)
 end
 
 -- After how many ms the oldest slices of a window have given back so much. at, own: as the window has them.
@@ -35,8 +40,8 @@ local function wait_ms(name, at, own, slice, more, period, now)
   return period
 end
 
--- A window as it is now: its sum, the slice and what is taken in that; with what is to be done where that slice is a new one: the words
--- of `turn`. nil when it cannot be read.
+-- A window as it is now: its sum, the slice and what is taken in that; where that slice is a new one, what there is to `turn`. Nothing when
+-- it cannot be read.
 local function look(counter, owner, value, period, now)
   local slice = slice_at(now, period)
   if not value then return 0, slice, 0 end
@@ -45,7 +50,7 @@ local function look(counter, owner, value, period, now)
   if at >= slice then return sum, at, own end
   local name = name_of(counter, owner)
   local left, old = slide(name, sum, at, slice)
-  return left, slice, 0, { name, at, own, old, period }
+  return left, slice, 0, { name = name, at = at, own = own, old = old, period = period }
 end
 
 -- Take these holds. nil and what is taken now of each window, or why nothing is taken: {"held", hold name, amount now, ms to wait (0:
@@ -111,6 +116,6 @@ local function take_holds(holds, now, left_ms)
     redis.call('HSET', unpack(fields))
     if fields.ends then redis.call('PEXPIREAT', fields[1], fields.ends) end
   end
-  for _, each in ipairs(turns) do turn(unpack(each)) end
+  for _, window in ipairs(turns) do turn(window) end
   return nil, windows
 end
