@@ -25,13 +25,46 @@ local function settled(name, value, slice, by, newest)
   return ('%d %d %d'):format(math.max(0, sum + by), at, own)
 end
 
--- End holds; what cannot be read is left. since: when the job was made. measured: by unit, what the job has really taken. lost: attempts
--- of which nobody knows what they took: each counts as all that was held. undo: as if nothing had ever been taken.
+-- Give back one place.
+local function leave(key, counter, by)
+  local left = redis.pcall('HINCRBY', key, counter, by)
+  if type(left) == 'number' and left < 0 then redis.call('HDEL', key, counter) end -- its owner had been forgotten
+end
+
+-- Change an owner's counters. ask: its key and the counters. changes: {kind, by, took, when, life ms} of each. What cannot be read is left.
+local function settle(owner, ask, changes, now)
+  local key = ask[1]
+  if not changes[2] and changes[1][1] == 'open' then return leave(key, ask[2], changes[1][2]) end
+  local values = redis.pcall('HMGET', unpack(ask))
+  local fields = { key }
+  for i, change in ipairs(values.err and {} or changes) do
+    local kind, by, took, at, life = unpack(change)
+    local value, counter, left = values[i], ask[i + 1], nil
+    if not value then
+      if kind == 'spent' and took == 0 then -- nothing was held of it: this is its beginning
+        begin_period(key, counter, life, now)
+        left = by
+      end
+    elseif kind == 'window' then
+      left = settled(name_of(counter, owner), value, slice_at(at, life), by, slice_at(now, life))
+    elseif tonumber(value) then
+      left = math.max(0, value + by)
+    end
+    if left then
+      fields[#fields + 1] = counter
+      fields[#fields + 1] = left
+    end
+  end
+  if fields[2] then redis.call('HSET', unpack(fields)) end
+end
+
+-- End holds. since: when the job was made. measured: by unit, what the job has really taken. lost: attempts of which nobody knows what they
+-- took: each counts as all that was held. undo: as if nothing had ever been taken.
 local function end_holds(holds, since, now, measured, lost, undo)
   local first = 1
   while holds[first] do
-    local owner = holds[first + 2]
-    local ask, changes, after = { P .. 'holds:' .. owner }, {}, first
+    local owner, after = holds[first + 2], first
+    local ask, changes = { P .. 'holds:' .. owner }, {}
     repeat
       local kind, took, unit, at = holds[after], holds[after + 3], holds[after + 5], since
       if type(took) == 'string' then
@@ -50,31 +83,7 @@ local function end_holds(holds, since, now, measured, lost, undo)
       end
       after = after + EACH
     until holds[after + 2] ~= owner
-    if #changes > 0 then
-      local values = redis.pcall('HMGET', unpack(ask))
-      local fields = { ask[1] }
-      for i, change in ipairs(changes) do
-        local kind, by, took, at, life = unpack(change)
-        local value, counter, left = values[i], ask[i + 1], nil
-        if values.err then
-          -- It cannot be read.
-        elseif not value then
-          if kind == 'spent' and took == 0 then -- nothing was held of it: this is its beginning
-            begin_period(ask[1], counter, life, now)
-            left = by
-          end
-        elseif kind == 'window' then
-          left = settled(name_of(counter, owner), value, slice_at(at, life), by, slice_at(now, life))
-        elseif tonumber(value) then
-          left = math.max(0, value + by)
-        end
-        if left then
-          fields[#fields + 1] = counter
-          fields[#fields + 1] = left
-        end
-      end
-      if #fields > 1 then redis.call('HSET', unpack(fields)) end
-    end
+    if changes[1] then settle(owner, ask, changes, now) end
     first = after
   end
 end
