@@ -76,7 +76,8 @@ def without(holds: str, name: str) -> str:
     """All of these but the one of this name."""
     words = orjson.loads(holds)
     each = [words[first : first + _WORDS] for first in range(0, len(words), _WORDS)]
-    left = [hold for hold in each if f"{hold[1]}:{hold[2]}" != name]
+    counter, _, owner = name.partition(":")
+    left = [hold for hold in each if hold[1:3] != [counter, owner]]
     return orjson.dumps([word for hold in left for word in hold]).decode()
 
 

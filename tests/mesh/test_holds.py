@@ -10,7 +10,7 @@ import orjson
 import redis
 
 from mesh import store
-from mesh.job import UNBOUNDED, Claim, Hold, State, Target
+from mesh.job import UNBOUNDED, Claim, Hold, State, Target, told, without
 from mesh.settings import CircuitLimits
 from tests.conftest import RedisServer, wait_until
 from tests.counters import taken
@@ -186,6 +186,14 @@ def test_a_job_ends_though_its_counters_cannot_be_read(do: Do, client: redis.Red
     client.rpush("gw:holds:", "a list")
     assert do(store.finish(job.id, job.fence, State.DONE, end=b"end")) == "ok"
     assert taken(client, "jobs:other") == 0
+
+
+def test_a_hold_may_be_called_anything_and_leave_its_amount_to_the_job(do: Do, client: redis.Redis) -> None:
+    odd, plain = Hold('tokens:model:100 %(x)d "é"\n', None, 9, "window", "tokens", 60_000), Hold("open", 1, 9)
+    job = dataclasses.replace(submission(), holds=told([odd.template, plain.template], {"tokens": 7}))
+    assert submit(do, job).taken == (7,) and taken(client, odd.name) == 7
+    assert without(job.holds, odd.name) == told([plain.template])
+    assert without(job.holds, plain.name) == told([odd.template], {"tokens": 7})
 
 
 def test_many_at_once_take_exactly_what_the_ceiling_allows(redis_server: RedisServer) -> None:
