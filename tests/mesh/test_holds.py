@@ -164,6 +164,14 @@ def test_a_counter_whose_period_is_over_goes_when_the_next_begins(do: Do, client
     assert set(client.hkeys("gw:holds:")) == {b".ends", b".periods", b"day2", b"month"}  # type: ignore[arg-type]
 
 
+def test_what_is_counted_of_an_owner_that_was_forgotten_has_an_end(do: Do, client: redis.Redis) -> None:
+    job = submitted_and_claimed(do, holds=(budget(0),))
+    client.delete("gw:holds:")
+    do(store.finish(job.id, job.fence, State.DONE, end=b"end", measured={"cost": 700}))
+    assert spent(client) == 700
+    assert 0 < int(client.pttl("gw:holds:")) <= 60_000  # type: ignore[arg-type]
+
+
 def test_a_counter_that_is_none_takes_nothing_and_accepts_nothing(do: Do, client: redis.Redis) -> None:
     client.rpush("gw:holds:apart", "a list")
     holds = (Hold("open", 1, 9), budget(5), window(name="broken:apart"))

@@ -36,4 +36,5 @@ local function begin_period(key, counter, life_ms, now)
   end
   kept[counter] = now + life_ms
   redis.call('HSET', key, '.periods', cjson.encode(kept))
+  if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, life_ms) end -- the owner was forgotten
 end
