@@ -24,7 +24,7 @@ def read_policy(path: Path) -> Policy:
 
 
 def build(policy: Policy, *, sentences: bool = False, deadline_s: float | None = None) -> Guard:
-    """sentences: whether the sentence model is loaded here, if it is installed and anything can be in doubt (150 MB).
+    """sentences: whether the sentence model is loaded here, if it is installed and anything can be in doubt (75 MB).
     deadline_s: how long it may take for a text; None where nobody waits, so that the same text has the same verdict.
     """
     asked = sentences and policy.embedding != "off" and policy.weighs

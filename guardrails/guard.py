@@ -23,7 +23,7 @@ from guardrails.detectors.jailbreak import Jailbreaks
 from guardrails.detectors.keywords import Keywords
 from guardrails.detectors.lexicon import Lexicon
 from guardrails.detectors.operators import Patterns
-from guardrails.normalise import Normaliser, View
+from guardrails.normalise import PLAIN, Normaliser, View
 from guardrails.policy import CATEGORIES, JAILBREAK, Policy, Rules, compiled
 from guardrails.texts import Text
 from guardrails.verdicts import ALLOWED, Action, Finding, Stage, Verdict
@@ -105,6 +105,10 @@ class _Reading:
     scores: Floats  # raw, by category
     windows: tuple[tuple[int, int], ...]
     doubt: float  # above 0 where the sentence model is to be asked
+
+    def urgency(self) -> tuple[bool, float]:
+        """What goes first of several in doubt: what was decoded, since the text around it is often none."""
+        return self.doubt > 0 and self.view.how != PLAIN, self.doubt
 
 
 class Guard:
@@ -238,7 +242,7 @@ class Guard:
         views = self.parts.normaliser.views(text)
         readings = [reading for view in views if (reading := self._read(view)) is not None]
         findings = [found for view in views for found in self._said(view, scope, trust)]
-        doubtful = max(readings, key=lambda reading: reading.doubt, default=None)
+        doubtful = max(readings, key=_Reading.urgency, default=None)
         unsure = doubtful is not None and doubtful.doubt > 0
         if doubtful is not None and (unsure or self.policy.embedding == "always"):
             self._ask(doubtful)
@@ -261,7 +265,7 @@ class Guard:
     def _read(self, view: View) -> _Reading | None:
         """What the heads make of a view; nothing where it has no words, or too few for a decoded one."""
         pieces = self.parts.pieces.pieces(view.folded)
-        if not pieces or (view.how != "plain" and len(pieces) < _FEW):
+        if not pieces or (view.how != PLAIN and len(pieces) < _FEW):
             return None
         signs = self.parts.lexicon.signs(view.folded)
         raw = self.parts.heads.raw(pieces, signs)

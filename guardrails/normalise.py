@@ -21,6 +21,7 @@ from pathlib import Path
 
 DEPTH = 2  # decoders that may lie over each other: base64 of rot13
 VIEWS = 10  # of one text, the plain one among them
+PLAIN = "plain"  # how a text reads that nobody decoded
 
 _CONFUSABLES = Path(__file__).parent / "confusables.txt"
 _TAGS = range(0xE0000, 0xE0080)
@@ -30,11 +31,11 @@ _SELECTOR = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4}")
 _WORD = re.compile(r"[^\W\d_]+")
 
 Segment = tuple[int, int, float]  # start, end, share of the letters in known words
-_GOOD = 0.6  # the share from which a segment is language
+_GOOD = 0.55  # the share from which a segment is language
 _GAIN = 0.3  # by which a decoder must raise it
-_SOME = 0.1  # by which it must raise that of a whole text: code holds few words, however it is written
+_SOME = 0.05  # by which it must raise that of a whole text: code holds few words, however it is written
 _LEAST = 8  # characters of a whole text
-_HARDLY = 0.4  # the share below which a whole text is turned, and not its segments alone
+_HARDLY = 0.25  # the share below which a whole text is turned, and not its segments alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,9 @@ class Piece:
 class View:
     """One reading of a text."""
 
-    def __init__(self, text: str, how: str, place: Callable[[int, int], tuple[int, int]]) -> None:
+    def __init__(self, text: str, how: str, place: Callable[[int, int], tuple[int, int]], written: str = "") -> None:
         self.text = text
+        self.written = written or text  # as it was written, where that is as long: look-alikes are not replaced in it
         self.how = how  # plain, or the decoders, the outermost first: base64+rot13
         self.place = place  # from [start, end) here to [start, end) in the original
 
@@ -118,7 +120,7 @@ class Normaliser:
     def plain(self, text: str) -> View:
         """The text without what nobody sees, look-alikes replaced by what they look like; case is kept."""
         if text.isascii():
-            return View(text, "plain", lambda start, end: (start, end))
+            return View(text, PLAIN, lambda start, end: (start, end))
         starts: list[int] = []
 
         def place(start: int, end: int) -> tuple[int, int]:
@@ -129,7 +131,8 @@ class Normaliser:
             last = starts[min(end, len(starts) - 1) - 1] + 1 if end > start else starts[start]
             return starts[start], last
 
-        return View(text.translate(self._folding), "plain", place)
+        folded = text.translate(self._folding)
+        return View(folded, PLAIN, place, text if len(folded) == len(text) else "")
 
     def views(self, text: str) -> list[View]:
         """The plain view first, then what decoders found in it, at most `VIEWS` in all."""
@@ -149,9 +152,9 @@ class Normaliser:
         for name, decode in self._decoders.items():
             if name in _ONCE and name == view.how.rpartition("+")[2]:
                 continue
-            pieces = [self._legible(piece) for piece in decode(view.text, odd)]
+            pieces = [self._legible(piece) for piece in decode(view.written if name in _AS_WRITTEN else view.text, odd)]
             if pieces:
-                how = name if view.how == "plain" else f"{view.how}+{name}"
+                how = name if view.how == PLAIN else f"{view.how}+{name}"
                 yield _joined(pieces, how, view.place, "" if name in _IN_PLACE else "\n")
 
     def _legible(self, piece: Piece) -> Piece:
@@ -170,13 +173,14 @@ class Normaliser:
         return [(0, len(folded), whole), *segments] if len(folded) >= _LEAST and whole < _HARDLY else segments
 
     def _share(self, folded: str) -> float:
-        """Which share of the letters stands in words that are known."""
+        """Which share of the letters stands in words that are known; a rare word counts less, as it may be none."""
         words = _WORD.findall(folded)
-        known = self._known
-        return sum([len(word) for word in words if word in known]) / (sum(map(len, words)) or 1)
+        known, size = self._known, len(self._known)
+        found = sum([len(word) * (size - known[word]) for word in words if word in known])
+        return found / (size * sum(map(len, words)) or 1)
 
     def _rot13(self, text: str, odd: list[Segment]) -> Iterator[Piece]:
-        return self._turned(text, odd, lambda part: codecs.encode(part, "rot13"), exact=True)
+        return self._turned(text, odd, lambda part: codecs.encode(part, "rot13").translate(self._folding), exact=True)
 
     def _reversed(self, text: str, odd: list[Segment]) -> Iterator[Piece]:
         backwards = sorted(odd, key=lambda segment: segment[1], reverse=True)
@@ -205,11 +209,19 @@ class Normaliser:
                 sure.append(Piece(letters, *found.span(), exact=True))
             elif (letters := word.translate(_LETTERS).replace("1", "i").replace("|", "l")).isalpha():
                 likely.append(Piece(letters, *found.span(), exact=True))
-        long = sum(len(piece.text) > 2 for piece in sure)
-        if long > 1:
+        signs = sum(self._signs(text, piece) for piece in sure)
+        if signs > 1:
             # Among several words in leet, one that is rare is a word too.
-            replaced = sorted([*sure, *likely] if long > 2 else sure, key=lambda piece: piece.start)
+            replaced = sorted([*sure, *likely] if signs > 2 else sure, key=lambda piece: piece.start)
             yield from _filled(text, replaced)
+
+    @staticmethod
+    def _signs(text: str, piece: Piece) -> int:
+        """How surely a word was written in leet: one change may be chance, two in a longer word are none."""
+        if len(piece.text) < 3:
+            return 0
+        changed = sum(not character.isalpha() for character in text[piece.start : piece.end])
+        return 2 if changed > 1 and len(piece.text) > 3 else 1
 
     def _unleet(self, word: str) -> str:
         for one in "il":
@@ -273,6 +285,7 @@ _SPACED = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9@$](?:[\s.\-_*|\\]{1,4}[A-Za-z0
 _GAPS = " .-_*|\\"
 _GAP = re.compile(r"[\s.\-_*|\\]+")
 _ONCE = frozenset({"rot13", "reversed", "leet", "spaced"})  # a second time they undo the first, or do nothing
+_AS_WRITTEN = frozenset({"rot13"})  # it turned what was written, and no look-alikes
 _IN_PLACE = frozenset({"escaped", "leet", "spaced"})  # the rest of the text stays around what was decoded
 
 
@@ -315,9 +328,11 @@ def _readable(raw: bytes) -> str:
         text = raw.decode()
     except UnicodeDecodeError:
         return ""
-    printable = sum(character.isprintable() or character.isspace() for character in text)
+    printable = sum(
+        character.isprintable() or character.isspace() or unicodedata.category(character) == "Cf" for character in text
+    )
     letters = sum(character.isalpha() or character == " " for character in text)
-    return text if text and printable == len(text) and letters > 0.35 * len(text) else ""
+    return text if text and printable == len(text) and letters > 0.2 * len(text) else ""
 
 
 def _base64(text: str, odd: list[Segment]) -> Iterator[Piece]:

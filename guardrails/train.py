@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import itertools
 import json
 import os
 import sys
@@ -40,20 +39,21 @@ STRENGTH = 0.1  # of the pull of all weights towards 0
 PRIOR = 0.7  # how much the pieces' own vectors count beside the pieces
 OWN = 0.5  # the weight of a row that was made here
 # Of harmless prompts, the most that one category may flag at its threshold; F1 is best within them.
-FALSE_ALARMS = 0.0022
+FALSE_ALARMS = 0.0016
 ALARMS = {
     "SELF_HARM": 0.001,
-    "VIOLENCE": 0.0025,
+    "VIOLENCE": 0.002,
     "HATE_SPEECH": 0.004,
-    "SEXUAL_CONTENT": 0.0015,
+    "SEXUAL_CONTENT": 0.002,
+    "CONTROLLED_SUBSTANCES": 0.0012,
+    "WEAPONS": 0.0012,
     "PROMPT_INJECTION": 0.012,
     "OFFENSIVE_LANGUAGE": 0.004,
 }
-UNASKED = 0.02  # of the rows that the sentence model would help to flag, those about which it is not asked
+UNASKED = 0.01  # of the rows that the sentence model would help to flag, those about which it is not asked
 NEAR = 0.5  # logarithm of the odds
 WINDOW_ALARMS = 0.001  # of long harmless rows, the most that may be flagged for one of their windows
 _LONGEST = 20_000  # characters that are read of a row
-_BATCH = 256  # pieces that the sentence model reads together
 
 _Vectors = npt.NDArray[np.float32]
 
@@ -95,16 +95,10 @@ class Vectors:
         """The vectors of texts, each given by its pieces."""
         keys = [_key(pieces) for pieces in read]
         new = {key: pieces for key, pieces in zip(keys, read, strict=True) if key not in self._known}
-        by_length = sorted(new, key=lambda key: len(grey.cut(new[key])))
-        batches: list[list[str]] = []
-        for length, alike in itertools.groupby(by_length, key=lambda key: len(grey.cut(new[key]))):
-            same = list(alike)
-            size = max(1, _BATCH // length)
-            batches += [same[start : start + size] for start in range(0, len(same), size)]
         with ThreadPoolExecutor(self._at_once) as several:
-            read_batches = several.map(lambda batch: self._model.vectors([new[key] for key in batch]), batches)
-            for batch, vectors in zip(batches, read_batches, strict=True):
-                self._known |= dict(zip(batch, vectors, strict=True))
+            for key, vector in zip(new, several.map(self._model.vector, new.values()), strict=True):
+                assert vector is not None  # it was given no deadline
+                self._known[key] = vector
         return np.stack([self._known[key] for key in keys]) if keys else np.zeros((0, grey.WIDTH), np.float32)
 
     def vector(self, pieces: Sequence[int]) -> _Vectors:
@@ -123,7 +117,7 @@ def _key(pieces: Sequence[int]) -> str:
 
 def piece_vectors(vectors: Vectors, vocabulary: int, width: int = 128) -> _Vectors:
     """What the sentence model makes of each piece alone, in its principal directions, each of length one."""
-    alone = vectors.of([[piece] for piece in range(vocabulary)])[:, : grey.WIDTH // 2].astype(np.float64)
+    alone = vectors.of([[piece] for piece in range(vocabulary)])[:, grey.MEANING].astype(np.float64)
     alone -= alone.mean(axis=0)
     _, directions = np.linalg.eigh(alone.T @ alone)
     turned = alone @ directions[:, -width:]
@@ -144,12 +138,12 @@ class Labels:
 
 
 class Trainer:
-    def __init__(self, seed: int, vectors: Vectors, reader: Reader) -> None:
+    def __init__(self, seed: int, prior: _Vectors, vectors: Vectors, reader: Reader) -> None:
         self._seed = seed
         self._vectors = vectors
         self._reader = reader
         self._vocabulary = len(reader.pieces)
-        self._prior = piece_vectors(vectors, self._vocabulary) * np.float32(PRIOR)
+        self._prior = prior * np.float32(PRIOR)
         self._made = own(seed)
         self._made_read = [reader.read(row.text) for row in self._made]
         vectors.of([text.pieces for text in self._made_read])
@@ -258,8 +252,9 @@ def run(arguments: argparse.Namespace) -> None:
     permitted = {id(row) for row in rows}
     reader = Reader()
     vectors = Vectors(model, arguments.at_once, arguments.cache)
-    trainer = Trainer(arguments.seed, vectors, reader)
+    prior = piece_vectors(vectors, len(reader.pieces))
     _say("the pieces' vectors", began)
+    trainer = Trainer(arguments.seed, prior, vectors, reader)
     judged = everything if arguments.evaluate else rows
     read = [reader.read(row.text) for row in judged]
     may = {id(row): text for row, text in zip(judged, read, strict=True)}

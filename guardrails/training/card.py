@@ -167,7 +167,15 @@ def _injections(
         if chosen.any():
             lines.append(line(title, chosen))
     lines += [line(name, positive & (sources == name)) for name in sorted(set(sources[positive]))]
-    return [*lines, ""]
+    alike = negatives | (positive & trained)
+    found = figures(truth[alike, index], scores[DEFAULT][alike, index], THRESHOLD)
+    return [
+        *lines,
+        "",
+        f"In the default mode, over the families that may train and all rows known to be none: precision "
+        f"{found.precision:.3f}, recall {found.recall:.3f}, F1 {found.f1:.3f} at the threshold.",
+        "",
+    ]
 
 
 def _harmless(names: Sequence[str], rows: Sequence[Row], trial: Trial) -> list[str]:

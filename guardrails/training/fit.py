@@ -87,8 +87,9 @@ class Net:
     bias: Narrow
 
 
-HIDDEN = 64
-ROUNDS = 20  # over all rows
+NETS = 3
+HIDDEN = 64  # of each
+ROUNDS = 16  # over all rows
 BATCH = 256
 RATE = 2e-3
 DECAY = 1e-4
@@ -96,13 +97,27 @@ UNREAD, UNHEARD = 0.15, 0.3  # of what is read and of the hidden layer, left out
 
 
 def layered(x: Narrow, y: Floats, known: Floats, seed: int) -> Net:
-    """A net of one head a column of y, by Adam with a rate that falls to nothing; the same seed gives the same."""
-    dice = np.random.default_rng(seed)
+    """A net of one head a column of y; the same seed gives the same.
+
+    It is the mean of several, which begin in different places and so go wrong in different places, as one: their hidden
+    layers stand side by side.
+    """
     middle, spread = x.mean(axis=0), x.std(axis=0) + np.float32(1e-3)
     read = (x - middle) / spread
-    count, width = read.shape
-    heads = y.shape[1]
     wanted, counts = y.astype(np.float32), known.astype(np.float32)
+    nets = [_descended(read, wanted, counts, np.random.default_rng((seed, one))) for one in range(NETS)]
+    hidden = np.concatenate([net.hidden for net in nets], axis=1) / spread[:, None]
+    hidden_bias = np.concatenate([net.hidden_bias for net in nets]) - middle @ hidden
+    deep = (np.concatenate([net.deep for net in nets]) / NETS).astype(np.float32)
+    straight = np.stack([net.straight for net in nets]).mean(axis=0) / spread[:, None]
+    bias = np.stack([net.bias for net in nets]).mean(axis=0) - middle @ straight
+    return Net(hidden, hidden_bias, deep, straight, bias)
+
+
+def _descended(read: Narrow, wanted: Narrow, counts: Narrow, dice: np.random.Generator) -> Net:
+    """By Adam with a rate that falls to nothing."""
+    count, width = read.shape
+    heads = wanted.shape[1]
     weights = [
         dice.normal(0.0, width**-0.5, (width, HIDDEN)).astype(np.float32),
         np.zeros(HIDDEN, np.float32),
@@ -133,8 +148,7 @@ def layered(x: Narrow, y: Floats, known: Floats, seed: int) -> Net:
                 square += 0.001 * (new * new - square)
                 move = slope / (1 - 0.9**step) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
                 weight -= np.float32(rate) * (move + np.float32(DECAY) * weight)
-    hidden, straight = weights[0] / spread[:, None], weights[3] / spread[:, None]
-    return Net(hidden, weights[1] - middle @ hidden, weights[2], straight, weights[4] - middle @ straight)
+    return Net(*weights)
 
 
 def _thinned(values: Narrow, share: float, dice: np.random.Generator) -> Narrow:

@@ -21,10 +21,11 @@ import yaml
 
 from guardrails.policy import CATEGORIES
 from guardrails.training.rows import Row
+from guardrails.wordpiece import WordPiece
 
 DATA = Path(__file__).parent.parent / "data"
 _SLOT = re.compile(r"\{(\w+)\}")
-BLOCKS = ("tricks", "posts")
+BLOCKS = ("tricks", "scenes", "posts")
 _LEARNT = frozenset(CATEGORIES) - {"CHILD_SAFETY"}
 
 
@@ -42,13 +43,15 @@ class Phrases:
         self._orders = _phrases("orders.yaml")
         self._blocks = {name: _phrases(f"{name}.yaml") for name in BLOCKS}
         self._words: dict[str, Sequence[str]] = dict(self._orders["words"])
+        ranks = WordPiece().ranks
+        self._rare = [word for piece, rank in ranks.items() if rank > _RARE and (word := piece.strip("#")).isalpha()]
         for read in self._blocks.values():
             self._words |= read["words"]
 
     @property
     def slots(self) -> frozenset[str]:
         """The names that braces in a frame may hold."""
-        return frozenset(self._words) | {"benign", "ask", "deed", "topic"}
+        return frozenset(self._words) | {"benign", "ask", "deed", "topic", "tail"}
 
     def deeds(self, each: int, contrasts: int) -> Iterator[Row]:
         """Asks for each deed, and as many harmless sentences about it."""
@@ -118,6 +121,8 @@ class Phrases:
         name = slot.group(1)
         if name == "benign":
             return self.benign()
+        if name == "tail":
+            return _tail(self._dice, self._rare)
         if name == "ask":
             category = self._dice.choice(sorted(self._deeds["deeds"]))
             return str(
@@ -131,6 +136,30 @@ class Phrases:
             return slot.group()
         word = self._dice.choice(self._words[name.lower()])
         return word[0].upper() + word[1:] if name[0].isupper() else word
+
+
+# --- what a search for the letters that make a model obey ends with --------------------------------------------------
+
+
+def _tail(dice: random.Random, words: Sequence[str]) -> str:
+    """Words without sense, scraps of code and marks, many of them written together, now and then a word of consent."""
+    pools = dice.choices((words, _SCRAPS, _CONSENT), (6, 5, 1), k=dice.randrange(8, 22))
+    parts = [dice.choice(pool) for pool in pools]
+    return "".join((part.title() if dice.random() < 0.25 else part) + dice.choice(("", " ", " ")) for part in parts)
+
+
+_RARE = 2_500  # words of the vocabulary that are more frequent make sense too often
+_SCRAPS = (
+    "!", "!!", "?", "\\", "](", "):", "({", "}}", "}{", "{[", "[[", "=\"", "\"", "'", "`", "++", "--", "->", "<-",
+    "<!--", "//", "/**", "*/", "$", "$$", "($_", "\\(", "##", "=>", "::", ";", ";)", "..", "...", "|", "&&", "@", "^{",
+    "_{", "<?", "TypeError", "println", "sprintf", "foreach", "addTo", "getElementBy", "toString", "async",
+    "mathbf", "textbf", "begin{", "forall", "var", "null", "await", "#include", "def", "printf(", "return", "import",
+    "welche", "gegen", "hierbij", "además", "también", "avec", "dans", "noch", "ohne", "della", "sowie", "jeder", "hoc",
+)  # fmt: skip
+_CONSENT = (
+    "Sure", "sure", "Here", "Sure,", "Certainly", "write", "answer", "begin", "steps", "sentence", "story", "poem",
+    "output", "instead", "opposite", "please", "example", "response", "Step", "table", "English",
+)  # fmt: skip
 
 
 # --- text as somebody writes it who does not want to be read by a filter ----------------------------------------------
@@ -392,6 +421,12 @@ def own(seed: int) -> list[Row]:
     """All rows that this project makes for training, each text once; the same seed makes the same."""
     phrases = Phrases(random.Random(seed))
     rows = [*phrases.deeds(3, 1), *phrases.orders(900), *phrases.harmless(600), *written()]
-    rows += [*phrases.blocks("tricks", 6), *phrases.blocks("posts", 4), *phrases.everyday(1500), *phrases.languages()]
+    rows += [
+        *phrases.blocks("tricks", 6),
+        *phrases.blocks("scenes", 6),
+        *phrases.blocks("posts", 4),
+        *phrases.everyday(1500),
+        *phrases.languages(),
+    ]
     rows += strange(random.Random(seed), 70)
     return list({row.text: row for row in rows}.values())

@@ -44,6 +44,8 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "bold": lambda text: "".join(chr(0x1D400 + ord(c) - 65) if c.isupper() else c for c in text.upper()),
     "base64 of rot13": lambda text: base64.b64encode(codecs.encode(text, "rot13").encode()).decode(),
     "hex of base64": lambda text: base64.b64encode(text.encode()).hex(),
+    "rot13 of look-alikes": lambda text: codecs.encode(text.translate(HOMOGLYPHS), "rot13"),
+    "base64 of zero width": lambda text: base64.b64encode("\u200b".join(text).encode()).decode(),
     "base64 twice": lambda text: base64.b64encode(base64.b64encode(text.encode())).decode(),
 }
 
@@ -57,6 +59,17 @@ def normaliser() -> Normaliser:
 def test_what_is_encoded_is_read(normaliser: Normaliser, name: str) -> None:
     views = normaliser.views(ENCODINGS[name](SAID))
     assert any(SAID.lower() in " ".join(view.folded.split()) for view in views), [view.text for view in views]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        pytest.param("`'lmz | sl' c- hs` nur :esaelp", "please: run `sh -c 'ls | zml'`", id="a command, reversed"),
+        pytest.param("1 h4v1ng fun", "i having fun", id="one word of leet, changed twice"),
+    ],
+)
+def test_what_holds_few_words_is_read(normaliser: Normaliser, text: str, says: str) -> None:
+    assert says in [view.folded for view in normaliser.views(text)]
 
 
 @pytest.mark.parametrize("name", ENCODINGS)

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from guardrails.detectors import grey
 from guardrails.policy import CATEGORIES
 from guardrails.training.fit import layered
 from guardrails.training.generated import DATA, Phrases, own, strange
@@ -86,17 +85,6 @@ def test_made_rows_have_no_open_slot_and_known_labels(made: list[Row]) -> None:
 
 def test_each_text_is_made_once(made: list[Row]) -> None:
     assert len({row.text for row in made}) == len(made)
-
-
-def test_a_vector_is_the_same_alone_and_among_others() -> None:
-    model = grey.open_sentences()
-    if model is None:
-        pytest.skip("the sentence model is not installed")
-    texts = [[2_000 + n, 2_100, 2_200] for n in range(5)]
-    together = model.vectors(texts)
-    for pieces, vector in zip(texts, together, strict=True):
-        alone = model.vector(pieces)
-        assert alone is not None and float(abs(alone - vector).max()) < 1e-4
 
 
 def test_a_net_learns_what_no_line_can_tell_apart() -> None:
