@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from hiredis import ReplyError, pack_command
 
@@ -56,7 +56,7 @@ class Address:
         Raises:
             ValueError: not such a URL; the message shows no password.
         """
-        parts = urlsplit(url)
+        parts = split(url)
         if parts.scheme not in {"redis", "rediss", "unix", "sentinel"}:
             raise ValueError("REDIS_URL: expected redis://, rediss://, unix:// or sentinel://")
         user, password = unquote(parts.username or ""), unquote(parts.password or "")
@@ -93,6 +93,16 @@ class Address:
             said.append(("SELECT", self.database))
         said.append(("CLIENT", "SETNAME", client_name))
         return said
+
+
+def split(url: str) -> SplitResult:
+    """The parts of a URL that may name several hosts: `urlsplit` takes brackets only around one."""
+    scheme, _, rest = url.partition("://")
+    if scheme != "sentinel":
+        return urlsplit(url)
+    place, _, query = rest.partition("?")
+    hosts, slash, path = place.partition("/")
+    return SplitResult(scheme, hosts, slash + path, query, "")
 
 
 def pack(args: tuple[Arg, ...]) -> bytes:

@@ -12,7 +12,6 @@ import os
 import threading
 from collections.abc import Coroutine
 from typing import Any
-from urllib.parse import urlsplit
 
 import structlog
 import uvloop
@@ -174,7 +173,7 @@ def _broker_url(url: str) -> str:
     sentinels = wire.Address.parse(url).sentinels
     if sentinels is None:
         return url
-    parts = urlsplit(url)
+    parts = wire.split(url)
     user = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
     # An IPv6 address stands in brackets.
     hosts = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in sentinels.hosts]
