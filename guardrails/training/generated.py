@@ -13,7 +13,7 @@ import json
 import random
 import re
 import sysconfig
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +154,6 @@ _SCRAPS = (
     "<!--", "//", "/**", "*/", "$", "$$", "($_", "\\(", "##", "=>", "::", ";", ";)", "..", "...", "|", "&&", "@", "^{",
     "_{", "<?", "TypeError", "println", "sprintf", "foreach", "addTo", "getElementBy", "toString", "async",
     "mathbf", "textbf", "begin{", "forall", "var", "null", "await", "#include", "def", "printf(", "return", "import",
-    "welche", "gegen", "hierbij", "además", "también", "avec", "dans", "noch", "ohne", "della", "sowie", "jeder", "hoc",
 )  # fmt: skip
 _CONSENT = (
     "Sure", "sure", "Here", "Sure,", "Certainly", "write", "answer", "begin", "steps", "sentence", "story", "poem",
@@ -407,12 +406,12 @@ _DOCUMENTED = re.compile(r'"""([^"\\]{40,4000})"""')
 _END = re.compile(r"(?<=[.?!])\s+|\n\s*\n")
 
 
-def strange(dice: random.Random, each: int, *, half: int = 0) -> Iterator[Row]:
-    """Harmless rows of every kind; those of half 0 and half 1 share no file and no foreign sentence."""
+def strange(dice: random.Random, each: int, *, half: int = 0, kinds: Collection[str] = STRANGE.keys()) -> Iterator[Row]:
+    """Harmless rows of these kinds; those of half 0 and half 1 share no file and no foreign sentence."""
     pool = _Pool(half)
-    for name, make in STRANGE.items():
+    for name in kinds:
         for index in range(each):
-            text = make(dice, pool)
+            text = STRANGE[name](dice, pool)
             if text.strip():
                 yield _row(text, set(), set(), f"strange:{name}", f"{name}:{half}:{index}")
 
@@ -429,4 +428,5 @@ def own(seed: int) -> list[Row]:
         *phrases.languages(),
     ]
     rows += strange(random.Random(seed), 70)
+    rows += strange(random.Random(seed + 1), 350, kinds=("foreign",))  # letters that are no English are no nonsense
     return list({row.text: row for row in rows}.values())
