@@ -58,10 +58,18 @@ class Hold:
     @property
     def template(self) -> str:
         """What the scripts are told of it, for `told`."""
-        counter, _, owner = self.name.partition(":")
-        words = orjson.dumps([self.kind, counter, owner]).decode()[1:-1].replace("%", "%%")
+        words = orjson.dumps([self.kind, *counter_and_owner(self.name)]).decode()[1:-1].replace("%", "%%")
         amount = f"%({self.unit})d" if self.amount is None else self.amount
         return f'{words},{amount},{self.ceiling},"{self.unit}",{self.life_ms}'
+
+
+_WORDS = 7  # of a hold, as the scripts are told of it
+
+
+def counter_and_owner(name: str) -> tuple[str, str]:
+    """The parts of a hold's name."""
+    counter, _, owner = name.partition(":")
+    return counter, owner
 
 
 def told(templates: Iterable[str], most: Mapping[str, int] = MappingProxyType({})) -> str:
@@ -76,12 +84,8 @@ def without(holds: str, name: str) -> str:
     """All of these but the one of this name."""
     words = orjson.loads(holds)
     each = [words[first : first + _WORDS] for first in range(0, len(words), _WORDS)]
-    counter, _, owner = name.partition(":")
-    left = [hold for hold in each if hold[1:3] != [counter, owner]]
+    left = [hold for hold in each if tuple(hold[1:3]) != counter_and_owner(name)]
     return orjson.dumps([word for hold in left for word in hold]).decode()
-
-
-_WORDS = 7  # of a hold
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ class Claiming:
         self._number = 1  # of the claims that are made now
         self._turn = 0
         self._freed = asyncio.Event()
-        self.closed = False
+        self._closing: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -67,10 +67,15 @@ class Claiming:
         """A slot is free again."""
         self._freed.set()
 
-    async def close(self) -> None:
-        """Take nothing more; returns when nothing more can come."""
-        self.closed = True
-        await self.start_over()
+    @property
+    def closed(self) -> bool:
+        return self._closing is not None
+
+    def close(self) -> asyncio.Task[None]:
+        """Take nothing more; done once nothing more can come."""
+        if self._closing is None:
+            self._closing = asyncio.get_running_loop().create_task(self.start_over())
+        return self._closing
 
     async def start_over(self) -> None:
         """Have the claims that stand bring nothing: they go by settings that are no longer in force."""

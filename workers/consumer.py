@@ -96,7 +96,6 @@ class Consumer:
             max_attempts=lambda: self._config.lanes.max_attempts,
             begin=self._begin,
         )
-        self._closing: asyncio.Task[None] | None = None
         self._providers: dict[str, Provider] = {}
         self._tools: Tools | None = None
         self._outlook = Outlook()
@@ -206,13 +205,9 @@ class Consumer:
         self._retired.add(task)
         task.add_done_callback(self._retired.discard)
 
-    def stop_claiming(self) -> asyncio.Task[None]:
-        """Done once no job can come any more."""
-        if self._closing is None:
-            self._closing = asyncio.get_running_loop().create_task(self._claiming.close())
-            self._claiming.closed = True
-            self._show_readiness()
-        return self._closing
+    def stop_claiming(self) -> None:
+        self._claiming.close()
+        self._show_readiness()
 
     def _show_readiness(self) -> None:
         path = self._environment.ready_file
@@ -223,7 +218,8 @@ class Consumer:
 
     async def drain(self, grace_s: float) -> None:
         """Let what runs end within `grace_s`; then give back what has said nothing, and cut off the rest."""
-        await asyncio.wait([self.stop_claiming()], timeout=_CLOSE_S)
+        self.stop_claiming()
+        await asyncio.wait([self._claiming.close()], timeout=_CLOSE_S)
         for pull in self._pulls.values():
             pull.cancel()  # no grace: another worker goes on where it was
         if running := self._tasks | self._fetches:

@@ -24,7 +24,7 @@ from mesh.store.accounts import (
     usage,
 )
 from mesh.store.call import BY_SHA, SCRIPTS, Call, Script, in_full, loading
-from mesh.store.channels import BLOCK_S, DOOR_LIFE_MS, LOOK_S, control, door_beat, door_leave, look, replies
+from mesh.store.channels import BLOCK_S, DOOR_LIFE_MS, control, door_beat, door_leave, look, replies
 from mesh.store.client import connect, memory, now_ms, ping, run
 from mesh.store.fetches import MOST_FETCHES, Fetch, fetch, forget_fetches, get_fetch, get_fetched, put_fetched
 from mesh.store.jobs import (
@@ -95,7 +95,6 @@ __all__ = [
     "LARGE_BYTES",
     "LARGE_LIFE_MS",
     "LEASE_MS",
-    "LOOK_S",
     "MOST_FETCHES",
     "MOST_PULLS",
     "MOST_SHADOWS",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mesh import lanes
+from mesh.job import counter_and_owner
 from mesh.store.call import Call, as_fields, as_is, as_text, script
 from mesh.wire import Arg
 
@@ -107,5 +108,5 @@ def forget_alert(name: str) -> Call[Any]:
 
 def spent(name: str) -> Call[int]:
     """What a `spent` hold's counter says now."""
-    counter, _, owner = name.partition(":")
+    counter, owner = counter_and_owner(name)
     return Call(("HGET", f"{lanes.PREFIX}holds:{owner}", counter), lambda reply: int(reply or 0))
