@@ -222,16 +222,13 @@ class Follower:
         self._heard = now = time.monotonic()
         self._until = now + timeout_s
         while self._came or not self._ready:
-            entry = number, end_length, sealed = self._get()
-            if number == self.cursor + 1 and sealed:
-                if end_length is None:
-                    self._take(number, events.load(self.seal.open(f"event:{number}", sealed)))
-                else:
-                    self._take(number, open_end(self.seal, sealed[:end_length], sealed[end_length:]))
-            elif self._ready and not 0 <= number <= self.cursor:
+            entry = number, _, sealed = self._get()
+            if sealed and number > self.cursor and self._taken(*entry):
+                continue
+            if self._ready and not 0 <= number <= self.cursor:
                 self._put(entry)  # it may fail, and what came before it shall be given out first
                 return
-            elif number == _TICK:
+            if number == _TICK:
                 now = time.monotonic()
                 if now - self._heard >= SILENCE_S:
                     self._heard = now
@@ -254,6 +251,23 @@ class Follower:
                 return found[1]
         return None
 
+    def _taken(self, number: int, end_length: int | None, sealed: bytes) -> bool:
+        """Take what comes next of a record, or of the end; whether it does."""
+        if end_length is None:
+            found = events.load(self.seal.open(f"event:{number}", sealed))
+        elif number == self.cursor + 1:
+            found = [open_end(self.seal, sealed[:end_length], sealed[end_length:])]
+        else:
+            return False
+        at = number - len(found)
+        if at > self.cursor:
+            return False
+        for event in found:
+            at += 1
+            if at > self.cursor:
+                self._take(at, event)
+        return True
+
     def _take(self, number: int, event: Event) -> None:
         self._ready.append((number, self.masked.restored(event) if self.masked else event))
         self.cursor = number
@@ -266,11 +280,11 @@ class Follower:
         while self.cursor < status.seq:
             page = self._pipe.do(store.events(self.job_id, self.cursor))
             for number, sealed in page:
-                if number != self.cursor + 1:
+                if not self._taken(number, None, sealed):
                     raise errors.NotFound(
-                        f"The events after {self.cursor} are no longer kept; the first is {number}.", code="events_gone"
+                        f"The events after {self.cursor} are no longer kept; the next end with {number}.",
+                        code="events_gone",
                     )
-                self._take(number, events.load(self.seal.open(f"event:{number}", sealed)))
             if not page:
                 break
         if status.state.ended and self.cursor < status.seq:
@@ -301,7 +315,7 @@ def end_of(status: Status, seal: JobSeal) -> Event:
 
 def open_end(seal: JobSeal, end: bytes, result: bytes) -> Event:
     """An end event from its sealed head and the sealed answer, or no answer."""
-    event = events.load(seal.open("end", end))
+    (event,) = events.load(seal.open("end", end))
     return Event(event.kind, event.head, seal.open("result", result)) if result else event
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import structlog
 
-from mesh import store
+from mesh import events, store
 from mesh.events import Event, Kind
 from mesh.job import Claim
 from mesh.seal import JobSeal
@@ -46,7 +46,7 @@ class Outbox:
                 while self._waiting and count < _MOST_AT_ONCE:
                     publisher = next(iter(self._waiting))
                     said = publisher.leave(_MOST_AT_ONCE - count)
-                    count += len(said.sealed)
+                    count += said.records[-1][0] + 1 - said.first
                     leaving.append((publisher, said))
                     if not publisher.waiting:
                         del self._waiting[publisher]
@@ -55,8 +55,8 @@ class Outbox:
                 except Refused as error:
                     log.error("events_refused", why=str(error))
                     words = ["lost"] * len(leaving)
-                for (publisher, said), word in zip(leaving, words, strict=True):
-                    publisher.left(said, word)
+                for (publisher, _), word in zip(leaving, words, strict=True):
+                    publisher.left(word)
         finally:
             self._writing = None
 
@@ -72,15 +72,15 @@ class Publisher:
         self._seal = seal
         self._outbox = outbox
         self._stop = stop
-        self._under_way = 0
+        self._under_way = False
         self._drained: asyncio.Future[None] | None = None
-        self.waiting: list[bytes] = []
+        self.waiting: list[Event] = []
         self.last = claim.seq  # the number of the last event that was added
         self.said = False  # whether a client may have seen something of the answer
 
     async def add(self, event: Event) -> None:
         self.last += 1
-        self.waiting.append(self._seal.seal(f"event:{self.last}", event.dump()))
+        self.waiting.append(event)
         if event.kind is Kind.DELTA:
             self.said = True
         self._outbox.put(self)
@@ -94,12 +94,13 @@ class Publisher:
             leaving, self.waiting = self.waiting, []
         else:
             leaving, self.waiting = self.waiting[:most], self.waiting[most:]
-        self._under_way += len(leaving)
-        return store.Said(self._claim.id, self._claim.fence, first, self.said, leaving)
+        self._under_way = True
+        records = [(at, self._seal.seal(f"event:{at}", record)) for at, record in events.records(leaving, first)]
+        return store.Said(self._claim.id, self._claim.fence, first, self.said, records)
 
-    def left(self, said: store.Said, word: str) -> None:
+    def left(self, word: str) -> None:
         """Redis has answered for what left."""
-        self._under_way -= len(said.sealed)
+        self._under_way = False
         if word != "ok":
             self._stop(word)
         if self._drained is not None and not self.waiting and not self._under_way:

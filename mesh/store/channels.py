@@ -23,7 +23,7 @@ def door_leave(boot: str) -> Call[Any]:
 
 
 def replies(boot: str) -> tuple[Arg, ...]:
-    """The blocking read of a door's reply channel; an entry is `<job id> <number> <sealed event>`.
+    """The blocking read of a door's reply channel; an entry is `<job id> <number> <sealed record>`.
 
     A job's end is `<job id> <number>!<length of the end event> <sealed end event><sealed answer>`; the event is empty
     when a script ended the job, and the answer when the job was streamed.

@@ -200,7 +200,10 @@ def status(job_id: str, tenant: str, *, result: bool = False) -> Call[Status | N
 
 
 def events(job_id: str, after: int, count: int = 1000) -> Call[list[tuple[int, bytes]]]:
-    """Sealed events of a job's log with numbers above `after`; the end event is not in the log but in its status."""
+    """Sealed records of a job's log with events above `after`; the end event is not in the log but in its status.
+
+    Each with the number of its last event; the first may begin before.
+    """
 
     def read(reply: Any) -> list[tuple[int, bytes]]:
         return [(int(entry_id.partition(b"-")[0]), fields[1]) for entry_id, fields in reply]

@@ -96,13 +96,13 @@ def renew(boot: str, providers: Sequence[str], held: Iterable[tuple[str, int, st
 
 
 class Said(NamedTuple):
-    """What a worker has to say of one job: events in their order, the first with the number `first`."""
+    """What a worker has to say of one job: records in their order, each with the number of its last event."""
 
     job_id: str
     fence: int
-    first: int
+    first: int  # the number of the first event in them
     said: bool  # a client may have seen something of the answer after this
-    sealed: Sequence[bytes]
+    records: Sequence[tuple[int, bytes]]  # sealed
 
 
 def append(saying: Sequence[Said]) -> Call[list[str]]:
@@ -113,7 +113,9 @@ def append(saying: Sequence[Said]) -> Call[list[str]]:
     """
     args: list[Arg] = []
     for said in saying:
-        args += (said.job_id, said.fence, said.first, int(said.said), len(said.sealed), *said.sealed)
+        args += (said.job_id, said.fence, said.first, int(said.said), len(said.records))
+        for record in said.records:
+            args += record
     return script("append", args, lambda reply: [as_text(word) for word in reply])
 
 

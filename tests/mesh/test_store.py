@@ -84,7 +84,7 @@ def finish(job: Claim, state: State = State.DONE) -> store.Call[str]:
 
 
 def say(do: Do, job: Claim, first: int, said: bool, sealed: list[bytes]) -> str:
-    (word,) = do(store.append([store.Said(job.id, job.fence, first, said, sealed)]))
+    (word,) = do(store.append([store.Said(job.id, job.fence, first, said, list(enumerate(sealed, first)))]))
     assert isinstance(word, str)
     return word
 
@@ -238,6 +238,28 @@ def test_events_are_numbered_once_and_reach_only_living_doors(do: Do, client: re
     assert do(store.events(job.id, 1)) == [(2, b"two")]
     assert client.lrange("gw:replies:alive", 0, -1) == [f"{job.id} 1 one".encode(), f"{job.id} 2 two".encode()]
     assert client.exists("gw:replies:dead") == 0
+
+
+def test_a_record_of_several_events_is_found_from_each_of_them(do: Do, client: redis.Redis) -> None:
+    job = submitted_and_claimed(do)
+    said = store.Said(job.id, job.fence, 1, True, [(1, b"began"), (4, b"2 to 4"), (5, b"five")])
+    assert [do(store.append([said])) for _ in range(2)] == [["ok"], ["ok"]]
+    assert [do(store.events(job.id, after)) for after in (0, 2, 3, 4, 5)] == [
+        [(1, b"began"), (4, b"2 to 4"), (5, b"five")],
+        [(4, b"2 to 4"), (5, b"five")],
+        [(4, b"2 to 4"), (5, b"five")],
+        [(5, b"five")],
+        [],
+    ]
+    assert status(do, job.id).seq == 5
+
+
+def test_a_log_is_cut_whatever_numbers_its_records_have(do: Do, client: redis.Redis) -> None:
+    job = submitted_and_claimed(do)
+    for first in range(1, 66_001, 1_500):
+        records = [(first + at + 2, b"x") for at in range(0, 1_500, 3)]
+        do(store.append([store.Said(job.id, job.fence, first, True, records)]))
+    assert 20_000 <= client.xlen(f"gw:events:{job.id}") < 21_000
 
 
 def test_finish_writes_one_ledger_row_and_answers_a_repeat(do: Do, client: redis.Redis) -> None:

@@ -40,7 +40,11 @@ def claimed(client: redis.Redis, count: int = 1) -> list[Claim]:
 def logged(client: redis.Redis, claim: Claim) -> list[tuple[int, Event]]:
     seal = SEALER.job(claim.tenant, claim.id)
     page = store.run(client, store.events(claim.id, 0, 10_000))
-    return [(number, events.load(seal.open(f"event:{number}", sealed))) for number, sealed in page]
+    found: list[tuple[int, Event]] = []
+    for last, sealed in page:
+        record = events.load(seal.open(f"event:{last}", sealed))
+        found += [(last - len(record) + at, event) for at, event in enumerate(record, 1)]
+    return found
 
 
 def tell(
@@ -94,9 +98,24 @@ def test_the_door_is_handed_the_same_events(redis_server: RedisServer) -> None:
 
     tell(redis_server, [claim], story)
     handed: Any = client.lrange("gw:replies:door1", 0, -1)
-    assert [entry.split(b" ", 2)[:2] for entry in handed] == [[claim.id.encode(), b"%d" % (n + 1)] for n in range(50)]
     page = store.run(client, store.events(claim.id, 0))
-    assert [entry.split(b" ", 2)[2] for entry in handed] == [sealed for _, sealed in page]
+    assert [entry.split(b" ", 2) for entry in handed] == [
+        [claim.id.encode(), b"%d" % last, sealed] for last, sealed in page
+    ]
+    assert len(page) == 1 and page[0][0] == 50  # nothing was under way when they came
+
+
+def test_no_delta_waits_for_another(redis_server: RedisServer) -> None:
+    client = redis_server.client()
+    (claim,) = claimed(client)
+
+    async def story(publishers: list[Publisher]) -> None:
+        for number in range(5):
+            await publishers[0].add(delta(b"%d" % number))
+            await publishers[0].drained()
+
+    tell(redis_server, [claim], story)
+    assert [last for last, _ in store.run(client, store.events(claim.id, 0))] == [1, 2, 3, 4, 5]
 
 
 def test_many_jobs_share_a_write_and_stay_apart(redis_server: RedisServer) -> None:
