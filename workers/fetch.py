@@ -185,7 +185,7 @@ class Fetcher:
     ) -> None:
         self.rules = rules
         self._how = (resolve, allowed, tls, port)
-        self._internet: Internet | None = None
+        self._open: Callable[[Rules], Internet] | None = None
 
     async def fetch(self, text: str) -> Fetched:
         return await (await self._opened()).fetch(text)
@@ -194,8 +194,9 @@ class Fetcher:
         return await (await self._opened()).post(text, body, headers, hosts=hosts)
 
     async def _opened(self) -> Internet:
-        if self._internet is None:
+        """Under the rules of now."""
+        if self._open is None:
             # Loading it takes long enough to keep every stream of this worker waiting.
-            opened = await asyncio.to_thread(pkgutil.resolve_name, "workers.internet:PublicInternet")
-            self._internet = opened(self.rules, *self._how)
-        return self._internet
+            opening = await asyncio.to_thread(pkgutil.resolve_name, "workers.internet:opening")
+            self._open = opening(*self._how)
+        return self._open(self.rules)

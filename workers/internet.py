@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -12,7 +13,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from mesh.errors import RequestError
-from workers.fetch import Fetched, Rules, checked, media_type
+from workers.fetch import Fetched, Internet, Rules, checked, media_type
 
 MAX_REDIRECTS = 3
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -51,20 +52,24 @@ class _PublicOnly(AbstractResolver):
         """It holds nothing."""
 
 
+def opening(
+    resolve: Callable[[str], Awaitable[Sequence[str]]],
+    allowed: Callable[[str], bool],
+    tls: ssl.SSLContext | None,
+    port: int,
+) -> Callable[[Rules], Internet]:
+    """What opens the internet under the rules of its moment."""
+    resolver = _PublicOnly(resolve, allowed, port)
+    return functools.partial(PublicInternet, resolver, tls or ssl.create_default_context())
+
+
 class PublicInternet:
     """Fetches under one set of rules, any number at once in one event loop."""
 
-    def __init__(
-        self,
-        rules: Rules,
-        resolve: Callable[[str], Awaitable[Sequence[str]]],
-        allowed: Callable[[str], bool],
-        tls: ssl.SSLContext | None,
-        port: int,
-    ) -> None:
+    def __init__(self, resolver: AbstractResolver, tls: ssl.SSLContext, rules: Rules) -> None:
+        self._resolver = resolver
+        self._tls = tls
         self._rules = rules
-        self._resolver = _PublicOnly(resolve, allowed, port)
-        self._tls = tls or ssl.create_default_context()
 
     async def fetch(self, text: str) -> Fetched:
         try:
