@@ -47,6 +47,11 @@ def _arguments() -> argparse.Namespace:
         "--providers", action="store_true", help="only compare what a call costs over our transports and the bare SDKs"
     )
     parser.add_argument("--limits", action="store_true", help="ask with a key that has every limit and budget")
+    parser.add_argument(
+        "--everysec",
+        action="store_true",
+        help="with a Redis that syncs its disk each second, as k8s/base has it, and not at every write",
+    )
     parser.add_argument("--without-gateway", action="store_true", help="measure the floor and the peers only")
     parser.add_argument("--guarded", action="store_true", help="measure a gateway whose guard is on, too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round's figures there")
@@ -54,13 +59,14 @@ def _arguments() -> argparse.Namespace:
 
 
 @contextlib.contextmanager
-def _bench(*, limited: bool) -> Iterator[Bench]:
+def _bench(arguments: argparse.Namespace) -> Iterator[Bench]:
     """A folder for one run, kept only where the run fails: it holds the logs."""
     home = Path(os.environ.get("GATEWAY_BENCH_HOME") or stack.ROOT / ".gateway" / "bench").resolve()
     folder = home / f"run-{os.getpid()}"
     folder.mkdir(parents=True)
     try:
-        yield Bench(folder, home, os.environ, limited)
+        appendfsync = "everysec" if arguments.everysec else "always"
+        yield Bench(folder, home, os.environ, arguments.limits, appendfsync)
     except BenchError:
         raise
     except BaseException:
@@ -85,7 +91,8 @@ def _compare(bench: Bench, arguments: argparse.Namespace) -> bool:
     figures = report.rows(plan, results)
     errors = report.errors_of(results)
     seconds = time.monotonic() - started
-    print(f"\n{_machine()}, {stack.SLOTS} slots; medians of interleaved rounds, {seconds:.0f} s in all\n")
+    how = f"appendfsync {bench.appendfsync}, {stack.SLOTS} slots"
+    print(f"\n{_machine()}, {how}; medians of interleaved rounds, {seconds:.0f} s in all\n")
     print(report.table(figures, [target.name for target in targets], arguments.peer))
     if times := report.slowness(results):
         print(
@@ -164,7 +171,7 @@ def main() -> int:
     wanted = _DESCRIPTORS if most == resource.RLIM_INFINITY else min(_DESCRIPTORS, most)
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
     try:
-        with _bench(limited=arguments.limits) as bench:
+        with _bench(arguments) as bench:
             measured = _weigh if arguments.memory else _compare_providers if arguments.providers else _compare
             clean = measured(bench, arguments)
     except BenchError as error:

@@ -41,6 +41,7 @@ class Bench:
     home: Path  # kept between runs: the peers' installations
     environ: Mapping[str, str]  # the caller's
     limited: bool = False  # the gateway's key has every limit and budget
+    appendfsync: str = "always"
 
     def child_environ(self, **more: str) -> dict[str, str]:
         kept = {name: self.environ[name] for name in _PASSED_ON if name in self.environ}
@@ -63,7 +64,7 @@ def bare(bench: Bench, upstream_port: int) -> Iterator[Target]:
 
 @contextlib.contextmanager
 def gateway(bench: Bench, upstream_port: int, *, slots: int = SLOTS, guarded: bool = False) -> Iterator[Target]:
-    """Valkey that syncs every write, one web process, one worker; ready when a request has gone the whole way.
+    """Valkey, one web process, one worker; ready when a request has gone the whole way.
 
     slots: jobs that the worker runs at once.
     guarded: by the policy that ships; else nothing is looked for.
@@ -80,7 +81,7 @@ def gateway(bench: Bench, upstream_port: int, *, slots: int = SLOTS, guarded: bo
             (home / "guardrail-settings.yaml").write_text(_UNGUARDED)
             config = home
         valkey = stack.enter_context(
-            running("redis", _valkey(redis_port, folder, password), folder=home, environ=bench.child_environ())
+            running("redis", _valkey(bench, redis_port, folder, password), folder=home, environ=bench.child_environ())
         )
         until(lambda: accepts(redis_port), valkey, 10)
         environ = bench.child_environ(
@@ -107,11 +108,11 @@ def gateway(bench: Bench, upstream_port: int, *, slots: int = SLOTS, guarded: bo
         yield Target(name, port, key, roots)
 
 
-def _valkey(port: int, folder: Path, password: str) -> list[str | Path]:
+def _valkey(bench: Bench, port: int, folder: Path, password: str) -> list[str | Path]:
     # fmt: off
     return [
         get_binary_path(), "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save", "",
-        "--appendonly", "yes", "--appendfsync", "always", "--requirepass", password,
+        "--appendonly", "yes", "--appendfsync", bench.appendfsync, "--requirepass", password,
         "--user", "gw", "on", f">{password}", "~gw:*", "+@all", "-@dangerous", "-script|flush",
     ]
     # fmt: on
