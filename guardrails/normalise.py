@@ -211,16 +211,19 @@ class Normaliser:
                 likely.append(Piece(letters, *found.span(), exact=True))
         signs = sum(self._signs(text, piece) for piece in sure)
         if signs > 1:
-            # Among several words in leet, one that is rare is a word too.
-            replaced = sorted([*sure, *likely] if signs > 2 else sure, key=lambda piece: piece.start)
-            yield from _filled(text, replaced)
+            # Among words in leet, one that is rare is a word too: of several, or where it was changed twice itself.
+            more = [piece for piece in likely if signs > 2 or self._signs(text, piece) > 1]
+            yield from _filled(text, sorted([*sure, *more], key=lambda piece: piece.start))
 
     @staticmethod
     def _signs(text: str, piece: Piece) -> int:
-        """How surely a word was written in leet: one change may be chance, two in a longer word are none."""
-        if len(piece.text) < 3:
-            return 0
+        """How surely a word was written in leet: one change may be chance, two in a longer word are none.
+
+        Numbers are no sign, nor are words with numbers behind them: a log is full of both.
+        """
         changed = sum(not character.isalpha() for character in text[piece.start : piece.end])
+        if len(piece.text) < 3 or changed == len(piece.text) or not piece.text.isalpha():
+            return 0
         return 2 if changed > 1 and len(piece.text) > 3 else 1
 
     def _unleet(self, word: str) -> str:
@@ -229,7 +232,11 @@ class Normaliser:
             if letters.isalpha() and letters in self._known:
                 return letters
         core = word.strip("!+|")
-        return self._unleet(core) if core and core != word else ""
+        if core and core != word:
+            return self._unleet(core)
+        before, number = word[:-2], word[-2:]  # as in base64
+        numbered = len(before) > 2 and number.isdecimal() and not before.isalpha() and not before.isdecimal()
+        return f"{letters}{number}" if numbered and (letters := self._unleet(before)) else ""
 
     def _spaced(self, text: str, odd: list[Segment]) -> Iterator[Piece]:
         for first in (0, 1):

@@ -28,7 +28,7 @@ from guardrails.normalise import Normaliser
 from guardrails.policy import CATEGORIES
 from guardrails.training import card
 from guardrails.training.fit import SIGN, Floats, Read, blocks, layered, logistic
-from guardrails.training.generated import own
+from guardrails.training.generated import own, wrapped
 from guardrails.training.rows import LICENCES, Manifest, Row, WrongRow, allowed, read_folder
 from guardrails.training.trial import Trial, try_out
 from guardrails.wordpiece import WordPiece
@@ -50,7 +50,7 @@ ALARMS = {
     "PROMPT_INJECTION": 0.012,
     "OFFENSIVE_LANGUAGE": 0.004,
 }
-UNASKED = 0.01  # of the rows that the sentence model would help to flag, those about which it is not asked
+UNASKED = 0.015  # of the rows that the sentence model would help to flag, those about which it is not asked
 NEAR = 0.5  # logarithm of the odds
 WINDOW_ALARMS = 0.001  # of long harmless rows, the most that may be flagged for one of their windows
 _LONGEST = 20_000  # characters that are read of a row
@@ -138,7 +138,7 @@ class Labels:
 
 
 class Trainer:
-    def __init__(self, seed: int, prior: _Vectors, vectors: Vectors, reader: Reader) -> None:
+    def __init__(self, seed: int, prior: _Vectors, vectors: Vectors, reader: Reader, rows: Sequence[Row]) -> None:
         self._seed = seed
         self._vectors = vectors
         self._reader = reader
@@ -146,12 +146,15 @@ class Trainer:
         self._prior = prior * np.float32(PRIOR)
         self._made = own(seed)
         self._made_read = [reader.read(row.text) for row in self._made]
+        self._wrapped = {key: (row, reader.read(row.text)) for key, row in wrapped(rows, seed).items()}
         vectors.of([text.pieces for text in self._made_read])
+        vectors.of([text.pieces for _, text in self._wrapped.values()])
 
     def fitted(self, rows: Sequence[Row], read: Sequence[Read]) -> Weights:
         """Heads from labelled rows and those made here; thresholds and mixture are still open."""
-        everything = [*rows, *self._made]
-        seen = [*read, *self._made_read]
+        scenes = [self._wrapped[row.id] for row in rows if row.id in self._wrapped]
+        everything = [*rows, *self._made, *(row for row, _ in scenes)]
+        seen = [*read, *self._made_read, *(text for _, text in scenes)]
         labels = Labels.of(everything)
         counts = labels.known * np.array([1.0] * len(rows) + [OWN] * (len(everything) - len(rows)))[:, None]
         x = blocks(seen, self._vocabulary, len(self._reader.lexicon.names), self._prior)
@@ -227,7 +230,7 @@ class Settings:
             both += zero - best_threshold(truth, both, few, most)
             # Asked is where the scores together are at or near the threshold: all but a few of such rows lie between.
             low = zero - np.quantile(alone[both >= zero - NEAR], UNASKED)
-            high = np.quantile(alone[both < zero + NEAR], 1 - UNASKED / 40) - zero
+            high = np.quantile(alone[both < zero + NEAR], 1 - UNASKED / 60) - zero
             # In the mixture the raw score stands with the slope and the offset already in it.
             mix = (share / 2 / slope, share / 2, constant - share / 2 / slope * offset)
             found.append((slope, offset, zero, *mix, max(low, NEAR), max(high, NEAR)))
@@ -254,7 +257,7 @@ def run(arguments: argparse.Namespace) -> None:
     vectors = Vectors(model, arguments.at_once, arguments.cache)
     prior = piece_vectors(vectors, len(reader.pieces))
     _say("the pieces' vectors", began)
-    trainer = Trainer(arguments.seed, prior, vectors, reader)
+    trainer = Trainer(arguments.seed, prior, vectors, reader, rows)
     judged = everything if arguments.evaluate else rows
     read = [reader.read(row.text) for row in judged]
     may = {id(row): text for row, text in zip(judged, read, strict=True)}

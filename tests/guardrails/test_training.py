@@ -14,7 +14,7 @@ import pytest
 
 from guardrails.policy import CATEGORIES
 from guardrails.training.fit import layered
-from guardrails.training.generated import DATA, Phrases, own, strange
+from guardrails.training.generated import ASK, DATA, Phrases, own, strange, wrapped
 from guardrails.training.rows import Manifest, Row, WrongRow, allowed, read_folder
 from tests.guardrails import held_out
 
@@ -81,6 +81,22 @@ def test_made_rows_have_no_open_slot_and_known_labels(made: list[Row]) -> None:
         assert row.text.strip() and row.label <= set(CATEGORIES) - {"CHILD_SAFETY"}
         assert not row.label & row.maybe
         assert not set(SLOT.findall(row.text)) & phrases.slots, row.text
+
+
+def test_only_short_harmless_prompts_are_put_into_scenes() -> None:
+    known = {"source": "free", "cluster": "1"}
+    rows = [
+        Row("How do I prune roses?", frozenset(), frozenset(), id="short", **known),
+        Row("How do I prune roses? " * ASK, frozenset(), frozenset(), id="long", **known),
+        Row("How do I hurt someone?", frozenset({"VIOLENCE"}), frozenset(), id="harm", **known),
+        Row("How do I do it?", frozenset(), frozenset({"VIOLENCE"}), id="open", **known),
+        Row("I prune roses", frozenset(), frozenset(), id="post", kind="post", **known),
+    ]
+    made = wrapped(rows, 0)
+    assert list(made) == ["short"] and made == wrapped(rows, 0)
+    scene = made["short"]
+    assert rows[0].text in scene.text and scene.text != rows[0].text
+    assert scene.harmless and scene.cluster == rows[0].cluster
 
 
 def test_each_text_is_made_once(made: list[Row]) -> None:
