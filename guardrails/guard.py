@@ -32,7 +32,7 @@ from guardrails.wordpiece import WordPiece
 INJECTION = "PROMPT_INJECTION"
 NOTHING = Policy()  # looks for nothing
 REMEMBERED = 4_096  # verdicts of texts
-_PLAIN = 0.95  # the score from which the application's own text counts as an attempt
+_PLAIN = 0.97  # the score from which the application's own text counts as an attempt
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _FEW = 3  # pieces below which a decoded view says nothing
 _FINDINGS = 200  # of one text

@@ -50,7 +50,7 @@ ALARMS = {
     "PROMPT_INJECTION": 0.012,
     "OFFENSIVE_LANGUAGE": 0.004,
 }
-UNASKED = 0.015  # of the rows that the sentence model would help to flag, those about which it is not asked
+UNASKED = 0.01  # of the rows that the sentence model would help to flag, those about which it is not asked
 NEAR = 0.5  # logarithm of the odds
 WINDOW_ALARMS = 0.001  # of long harmless rows, the most that may be flagged for one of their windows
 _LONGEST = 20_000  # characters that are read of a row
@@ -230,7 +230,7 @@ class Settings:
             both += zero - best_threshold(truth, both, few, most)
             # Asked is where the scores together are at or near the threshold: all but a few of such rows lie between.
             low = zero - np.quantile(alone[both >= zero - NEAR], UNASKED)
-            high = np.quantile(alone[both < zero + NEAR], 1 - UNASKED / 60) - zero
+            high = np.quantile(alone[both < zero + NEAR], 1 - UNASKED / 40) - zero
             # In the mixture the raw score stands with the slope and the offset already in it.
             mix = (share / 2 / slope, share / 2, constant - share / 2 / slope * offset)
             found.append((slope, offset, zero, *mix, max(low, NEAR), max(high, NEAR)))

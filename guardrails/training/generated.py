@@ -455,5 +455,5 @@ def own(seed: int) -> list[Row]:
         *phrases.languages(),
     ]
     rows += strange(random.Random(seed), 100)
-    rows += strange(random.Random(seed + 1), 350, kinds=("foreign",))  # letters that are no English are no nonsense
+    rows += strange(random.Random(seed + 1), 500, kinds=("foreign",))  # letters that are no English are no nonsense
     return list({row.text: row for row in rows}.values())
