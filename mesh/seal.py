@@ -24,29 +24,29 @@ class SealBroken(Exception):
 class JobSeal:
     """Seals and opens what belongs to one job."""
 
-    __slots__ = ("_cipher", "_count", "_keys", "_place", "_prefix", "_salt", "_used")
+    __slots__ = ("_cipher", "_count", "_key", "_keys", "_place", "_prefix", "_salt")
 
     def __init__(self, masters: Mapping[str, bytes], tenant: str, job_id: str) -> None:
         self._place = f"{tenant}\0{job_id}\0".encode()
         self._keys = [(name.encode() + b".", master) for name, master in masters.items()]
         self._prefix = self._keys[0][0]
         self._cipher: AESGCM | None = None
-        self._used = False
+        self._key = b""  # derived from the first master at its first use
         self._salt = b""
         self._count = itertools.count()
 
-    def _key(self, master: bytes) -> AESGCM:
-        return AESGCM(hmac.digest(master, self._place, "sha256"))
+    def _derived(self, master: bytes) -> bytes:
+        return hmac.digest(master, self._place, "sha256")
 
     def _first(self) -> AESGCM:
         """Kept from its second use on: after the first, sealing the request, a door's job waits, and it is 2.5 KB."""
         if self._cipher is not None:
             return self._cipher
-        cipher = self._key(self._keys[0][1])
-        if self._used:
-            self._cipher = cipher
-        self._used = True
-        return cipher
+        if not self._key:
+            self._key = self._derived(self._keys[0][1])
+            return AESGCM(self._key)
+        self._cipher = AESGCM(self._key)
+        return self._cipher
 
     def seal(self, field: str, text: bytes) -> bytes:
         if not self._salt:
@@ -73,7 +73,7 @@ class JobSeal:
     def _old(self, sealed: bytes) -> tuple[bytes, AESGCM]:
         for prefix, master in self._keys[1:]:
             if sealed.startswith(prefix):
-                return prefix, self._key(master)
+                return prefix, AESGCM(self._derived(master))
         raise SealBroken(f"no master with the id {sealed.partition(b'.')[0][:8]!r}")
 
 
