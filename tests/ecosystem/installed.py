@@ -36,7 +36,7 @@ def environment(lock: Path, folder: Path) -> Path:
     """The interpreter of an environment in `folder` with what `lock` names."""
     interpreter = folder / "bin" / "python"
     mark = folder / "installed"
-    with _alone(folder):
+    with alone(folder):
         if not _marked(mark, lock):
             shutil.rmtree(folder, ignore_errors=True)
             _do([sys.executable, "-m", "venv", str(folder)], lock.parent)
@@ -57,7 +57,7 @@ def node_folder(source: Path, folder: Path) -> Path:
         not_here("there is no node, or no npm: apt-get install nodejs npm")
     mark = folder / "installed"
     lock = source / "package-lock.json"
-    with _alone(folder):
+    with alone(folder):
         shutil.copytree(source, folder, dirs_exist_ok=True)
         if not _marked(mark, lock):
             mark.unlink(missing_ok=True)
@@ -67,7 +67,7 @@ def node_folder(source: Path, folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """One process at a time fills a folder."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".lock").open("w") as file:
