@@ -73,7 +73,7 @@ def load(record: bytes) -> list[Event]:
     head, line, body = record.partition(b"\n")
     kind = _KINDS.get(head[:1])
     if kind is None or not line:
-        raise ValueError("not an event")
+        raise ValueError("not a record of events")
     return [Event(kind, orjson.loads(head[1:]), body)]
 
 

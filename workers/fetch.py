@@ -169,7 +169,9 @@ class Internet(Protocol):
 
 
 class Fetcher:
-    """The internet, opened at its first use: the client is 10 MB, and most workers never fetch.
+    """The internet, opened at its first use: the client is 7 MB, and most workers never fetch.
+
+    It does what `Internet` says, under the rules of the moment.
 
     resolve, allowed, tls, port: the real one. A test hands in one of its own.
     """
@@ -194,7 +196,6 @@ class Fetcher:
         return await (await self._opened()).post(text, body, headers, hosts=hosts)
 
     async def _opened(self) -> Internet:
-        """Under the rules of now."""
         if self._open is None:
             # Loading it takes long enough to keep every stream of this worker waiting.
             opening = await asyncio.to_thread(pkgutil.resolve_name, "workers.internet:opening")

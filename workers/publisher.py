@@ -46,7 +46,7 @@ class Outbox:
                 while self._waiting and count < _MOST_AT_ONCE:
                     publisher = next(iter(self._waiting))
                     said = publisher.leave(_MOST_AT_ONCE - count)
-                    count += said.records[-1][0] + 1 - said.first
+                    count += said.events
                     leaving.append((publisher, said))
                     if not publisher.waiting:
                         del self._waiting[publisher]
@@ -103,7 +103,7 @@ class Publisher:
         self._under_way = False
         if word != "ok":
             self._stop(word)
-        if self._drained is not None and not self.waiting and not self._under_way:
+        if self._drained is not None and not self.waiting:
             self._drained.set_result(None)
             self._drained = None
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from guardrails.guard import INJECTION
 from guardrails.policy import CATEGORIES
 from guardrails.training.rows import Row
 from guardrails.wordpiece import WordPiece
@@ -26,7 +27,6 @@ from guardrails.wordpiece import WordPiece
 DATA = Path(__file__).parent.parent / "data"
 _SLOT = re.compile(r"\{(\w+)\}")
 BLOCKS = ("tricks", "scenes", "posts")
-INJECTION = "PROMPT_INJECTION"
 TONGUE = 5  # attacks of each other language, and as many harmless texts
 ASK = 300  # characters of an ask that is put into a scene
 _LEARNT = frozenset(CATEGORIES) - {"CHILD_SAFETY"}
@@ -59,7 +59,7 @@ class Phrases:
     def deeds(self, each: int, contrasts: int) -> Iterator[Row]:
         """Asks for each deed, and as many harmless sentences about it."""
         for category, deeds in self._deeds["deeds"].items():
-            others = _LEARNT - {category, "PROMPT_INJECTION", "OFFENSIVE_LANGUAGE"}
+            others = _LEARNT - {category, INJECTION, "OFFENSIVE_LANGUAGE"}
             for deed in deeds:
                 cluster = f"deed:{deed}"
                 asks = self._dice.sample(self._deeds["asks"], each)
@@ -73,11 +73,11 @@ class Phrases:
         return self._dice.choice((text, text, text.lower(), text.replace("'", "’")))
 
     def orders(self, count: int) -> Iterator[Row]:
-        others = _LEARNT - {"PROMPT_INJECTION"}
+        others = _LEARNT - {INJECTION}
         frames = self._orders["injections"]
         for index in range(count):
             frame = frames[index % len(frames)]
-            yield _row(self._filled(frame), {"PROMPT_INJECTION"}, others, "orders", f"order:{frame}")
+            yield _row(self._filled(frame), {INJECTION}, others, "orders", f"order:{frame}")
 
     def harmless(self, count: int) -> Iterator[Row]:
         frames = self._orders["harmless"]
@@ -112,8 +112,8 @@ class Phrases:
 
     def languages(self) -> Iterator[Row]:
         read = _phrases("languages.yaml")
-        for text in read["PROMPT_INJECTION"]:
-            yield _row(text, {"PROMPT_INJECTION"}, _LEARNT - {"PROMPT_INJECTION"}, "languages", text)
+        for text in read[INJECTION]:
+            yield _row(text, {INJECTION}, _LEARNT - {INJECTION}, "languages", text)
         for text in read["harmless"]:
             yield _row(text, set(), set(), "languages", text)
         for tongue in read["tongues"].values():

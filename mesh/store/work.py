@@ -104,6 +104,10 @@ class Said(NamedTuple):
     said: bool  # a client may have seen something of the answer after this
     records: Sequence[tuple[int, bytes]]  # sealed
 
+    @property
+    def events(self) -> int:
+        return self.records[-1][0] + 1 - self.first
+
 
 def append(saying: Sequence[Said]) -> Call[list[str]]:
     """Add events to the logs of jobs.

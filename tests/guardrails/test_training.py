@@ -80,7 +80,7 @@ def test_made_rows_have_no_open_slot_and_known_labels(made: list[Row]) -> None:
     for row in made:
         assert row.text.strip() and row.label <= set(CATEGORIES) - {"CHILD_SAFETY"}
         assert not row.label & row.maybe
-        own_braces = row.source.startswith("own:strange")  # code
+        own_braces = row.source == "own:strange:code"
         assert own_braces or not set(SLOT.findall(row.text)) & phrases.slots, row.text
 
 

@@ -46,5 +46,5 @@ def test_a_head_with_line_breaks_in_its_texts_stays_one_line() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"d", b"d{}", b"x{}\n", b"\n", b"{}\nd", b"s{\n", b"e[}\n"])
 def test_what_is_no_event_is_refused(data: bytes) -> None:
-    with pytest.raises(ValueError, match=r"not an event|unexpected"):
+    with pytest.raises(ValueError, match=r"not a record of events|unexpected"):
         events.load(data)

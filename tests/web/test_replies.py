@@ -12,9 +12,10 @@ import redis
 from mesh import store, wire
 from mesh.errors import NotFound
 from mesh.events import Event, Kind, delta, records
-from mesh.job import Claim, Spec, State, Submission, Target, new_id
+from mesh.job import Claim, State
 from mesh.seal import JobSeal, Sealer
 from tests.conftest import RedisServer
+from tests.jobs import claimed
 from web.pipe import Pipe
 from web.replies import Follower, Replies
 
@@ -34,22 +35,6 @@ def replies(redis_server: RedisServer) -> Iterator[Replies]:
         yield channel
         channel.stop()
         pipe.stop()
-
-
-def claimed(client: redis.Redis, door: str) -> Claim:
-    job = Submission(
-        id=new_id(),
-        tenant="acme",
-        key="k1",
-        spec=Spec(endpoint="chat.completions", model="m", targets=(Target("ollama", "m"),), stream=True),
-        request=b"sealed",
-        timeout_ms=60_000,
-        retention_ms=60_000,
-        door=door,
-    )
-    store.run(client, store.submit(job, lane_limit=1000, idempotency_ms=1000, index_ms=1000))
-    (claim,) = store.run(client, store.claim("w1", 1, 1, 0, [("ollama", False)], max_attempts=3)).jobs
-    return claim
 
 
 def say(client: redis.Redis, claim: Claim, first: int, count: int) -> None:
@@ -91,7 +76,7 @@ def told(after: int) -> list[tuple[int, bytes]]:
 @pytest.mark.parametrize("sizes", [(1,) * COUNT, (COUNT,), (1, 4, 2, 5), (5, 1, 6)])
 def test_a_replay_begins_after_any_number(redis_server: RedisServer, follow: Any, sizes: tuple[int, ...]) -> None:
     client = redis_server.client()
-    claim = claimed(client, "another")
+    (claim,) = claimed(client, door="another")
     for at, size in enumerate(sizes):
         say(client, claim, 1 + sum(sizes[:at]), size)
     finish(client, claim, COUNT)
@@ -105,7 +90,7 @@ def test_what_is_heard_while_the_log_is_read_is_given_out_once(
     redis_server: RedisServer, replies: Replies, follow: Any
 ) -> None:
     client = redis_server.client()
-    claim = claimed(client, replies.boot)
+    (claim,) = claimed(client, door=replies.boot)
     with follow(claim, 0) as early, follow(claim, 3) as late:
         say(client, claim, 1, 2)
         assert [number for number, _ in early.batch(10.0)] == [1, 2]
@@ -121,7 +106,7 @@ def test_a_record_that_the_channel_lost_is_read_from_the_log(
     redis_server: RedisServer, replies: Replies, follow: Any
 ) -> None:
     client = redis_server.client()
-    claim = claimed(client, "another")
+    (claim,) = claimed(client, door="another")
     with follow(claim, 0) as follower:
         say(client, claim, 1, 2)
         say(client, claim, 3, 3)
@@ -133,7 +118,7 @@ def test_a_record_that_the_channel_lost_is_read_from_the_log(
 
 def test_a_replay_from_before_the_log_begins_is_refused(redis_server: RedisServer, follow: Any) -> None:
     client = redis_server.client()
-    claim = claimed(client, "another")
+    (claim,) = claimed(client, door="another")
     for first in (1, 5, 9):
         say(client, claim, first, 4)
     finish(client, claim, COUNT)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from mesh.errors import RequestError
+from tests.stack import ROOT
 from tests.workers.host import GIF, JPEG, PDF, PNG, WEBP, Host, answer, open_host, redirect
 from workers.fetch import IMAGES, Fetched, Fetcher, Rules, checked, is_public
 
@@ -428,3 +431,11 @@ def test_a_fetch_that_is_cancelled_closes_its_connection(host: Host) -> None:
             await task
 
     asyncio.run(asyncio.wait_for(main(), 10))
+
+
+def test_a_worker_that_has_fetched_nothing_has_not_loaded_the_client() -> None:
+    said = "import sys, workers.consumer; print('aiohttp' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", said], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "False\n"

@@ -11,30 +11,14 @@ import redis
 
 from mesh import events, store
 from mesh.events import Event, Kind, delta
-from mesh.job import Claim, Spec, Submission, Target, new_id
+from mesh.job import Claim
 from mesh.seal import JobSeal, Sealer
 from tests.conftest import RedisServer
+from tests.jobs import claimed
 from tests.workers.test_pipe import open_pipe
 from workers.publisher import Outbox, Publisher
 
 SEALER = Sealer({"a": b"1" * 32})
-
-
-def claimed(client: redis.Redis, count: int = 1) -> list[Claim]:
-    """So many jobs, running here."""
-    for _ in range(count):
-        job = Submission(
-            id=new_id(),
-            tenant="acme",
-            key="k1",
-            spec=Spec(endpoint="chat.completions", model="m", targets=(Target("ollama", "m"),), stream=True),
-            request=b"sealed",
-            timeout_ms=60_000,
-            retention_ms=60_000,
-            door="door1",
-        )
-        store.run(client, store.submit(job, lane_limit=1000, idempotency_ms=1000, index_ms=1000))
-    return store.run(client, store.claim("w1", 1, count, 0, [("ollama", False)], max_attempts=3)).jobs
 
 
 def logged(client: redis.Redis, claim: Claim) -> list[tuple[int, Event]]:
