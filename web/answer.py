@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
@@ -11,6 +11,8 @@ from flask import Response
 JSON = "application/json"
 _PRINTABLE = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}~"
 _LONGEST_HEADER = 1000  # characters
+
+Push = Callable[[bytes], bool]  # writes without waiting; whether nothing is left to be written
 
 
 def in_header(text: str) -> str:
@@ -25,6 +27,8 @@ class Answer:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)  # beside Content-Type and Content-Length
     content_type: str = JSON
+    # Told how parts can be written while the iteration of the body waits for one; then they need not wake it.
+    straight: Callable[[Push], None] | None = None
 
     def flask(self) -> Response:
         return Response(self.body, self.status, headers=self.headers, content_type=self.content_type)

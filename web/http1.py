@@ -117,16 +117,41 @@ def send(client: Any, answer: Any, *, close: bool) -> None:
     if isinstance(body, bytes):
         client.sendall(_head_of(answer, f"Content-Length: {len(body)}", close=close) + body)
         return
-    held = _head_of(answer, "Transfer-Encoding: chunked", close=close)
+    chunks = _Chunks(client, _head_of(answer, "Transfer-Encoding: chunked", close=close))
+    if answer.straight is not None:
+        answer.straight(chunks.push)
     try:
         for part in body:
-            if part:  # an empty chunk would end the answer
-                client.sendall(b"%b%x\r\n%b\r\n" % (held, len(part), part))
-                held = b""
-        client.sendall(held + b"0\r\n\r\n")
+            chunks.send(part)
+        chunks.end()
     finally:
         if isinstance(body, Generator):
             body.close()
+
+
+class _Chunks:
+    """A body in chunks, behind a head that leaves with the first of them."""
+
+    __slots__ = ("_client", "_head")
+
+    def __init__(self, client: Any, head: bytes) -> None:
+        self._client = client
+        self._head = head
+
+    def send(self, part: bytes) -> None:
+        if part:  # an empty chunk would end the answer
+            self._client.sendall(self._framed(part))
+
+    def push(self, part: bytes) -> bool:
+        """Send a part without waiting; whether all of it is out, and nothing left to the next `send`."""
+        return not part or self._client.push(self._framed(part))
+
+    def end(self) -> None:
+        self._client.sendall(self._head + b"0\r\n\r\n")
+
+    def _framed(self, part: bytes) -> bytes:
+        head, self._head = self._head, b""
+        return b"%b%x\r\n%b\r\n" % (head, len(part), part)
 
 
 def _head_of(answer: Any, framing: str, *, close: bool) -> bytes:

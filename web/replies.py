@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gevent
@@ -33,7 +33,7 @@ _RETRY_S = 0.2
 _LEAVE_S = 1.0
 
 TICK_S = 0.5  # how exactly a follower keeps its times; one greenlet for all costs less than a timer for each
-_HEAL, _HUNG_UP, _STOPPING, _TICK = -1, -2, -3, -4  # numbers that no event has
+_HEAL, _HUNG_UP, _STOPPING, _TICK, _LEFT = -1, -2, -3, -4, -5  # numbers that no event has
 
 
 # number; of an end the length of its sealed head, otherwise None; what is sealed
@@ -159,7 +159,11 @@ class Follower:
         self._more = Flag()
         self._ready: list[tuple[int, Event]] = []
         self._listening = False  # somebody waits in `next`
+        self._patience_s = 0.0
         self._until = 0.0  # when `next` gives up
+        # Given the next events while `batch` waits for them, which then goes on waiting; whether it may. What it raises
+        # leaves the events to `batch`.
+        self.past: Callable[[Sequence[tuple[int, Event]]], bool] | None = None
         self._heard = 0.0  # when something came last
 
     def __enter__(self) -> Follower:
@@ -171,7 +175,27 @@ class Follower:
 
     def put(self, number: bytes, sealed: bytes) -> None:
         head, mark, length = number.partition(b"!")
-        self._put((int(head), int(length) if mark else None, sealed))
+        if mark or not self._went_past(int(head), sealed):
+            self._put((int(head), int(length) if mark else None, sealed))
+
+    def _went_past(self, number: int, sealed: bytes) -> bool:
+        if self.past is None or self._came or not self._listening:
+            return False
+        try:
+            if number <= self.cursor or not self._taken(number, None, sealed):
+                return False
+            went = self.past(self._ready)
+        except Exception:  # noqa: BLE001  # whoever waits takes what is ready and what follows, and meets it himself
+            return False
+        self._ready = []
+        self._hear()
+        if not went:
+            self._put((_LEFT, None, b""))
+        return True
+
+    def _hear(self) -> None:
+        self._heard = now = time.monotonic()
+        self._until = now + self._patience_s
 
     def tick(self, now: float) -> None:
         if self._listening and (now >= self._until or now - self._heard >= SILENCE_S):
@@ -205,7 +229,8 @@ class Follower:
         return self._ready.pop(0) if self._ready else None
 
     def batch(self, timeout_s: float) -> Sequence[tuple[int, Event]]:
-        """All events that have come, at least the next, with their numbers; none when none came in that time.
+        """All events that have come, at least the next, with their numbers; none when none came in that time, or when
+        `past` had to leave something to whoever calls this.
 
         Raises:
             HungUp: the client has gone.
@@ -219,8 +244,8 @@ class Follower:
         return ready
 
     def _wait(self, timeout_s: float) -> None:
-        self._heard = now = time.monotonic()
-        self._until = now + timeout_s
+        self._patience_s = timeout_s
+        self._hear()
         while self._came or not self._ready:
             entry = number, _, sealed = self._get()
             if sealed and number > self.cursor and self._taken(*entry):
@@ -237,6 +262,8 @@ class Follower:
                     return
             elif number > self.cursor or number == _HEAL:
                 self._heal()
+            elif number == _LEFT:
+                return
             elif number == _HUNG_UP:
                 raise HungUp
             elif number == _STOPPING:

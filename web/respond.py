@@ -188,7 +188,7 @@ def _stream(listener: Listener, lines: sse.Lines) -> Answer:
     job_id = listener.follower.job_id
     if first is not None and first[1].kind is Kind.END and "error" in first[1].head:
         return _of_job(shown.answer(errors.load(first[1].head["error"])), job_id)
-    return sse.answer(_begun(_written(listener.hand_over(), lines, first)), job_id)
+    return _answered(listener.hand_over(), lines, first)
 
 
 def _first(follower: Follower) -> tuple[int, Event] | None:
@@ -198,6 +198,11 @@ def _first(follower: Follower) -> tuple[int, Event] | None:
     while found is not None and found[1].kind is Kind.STARTED:
         found = follower.next(max(0.0, until - time.monotonic()))
     return found
+
+
+def _answered(listener: Listener, lines: sse.Lines, first: tuple[int, Event] | None) -> Answer:
+    follower = listener.follower
+    return sse.answer(_begun(_written(listener, lines, first)), follower.job_id, sse.straight(follower, lines))
 
 
 def _begun(written: Iterator[bytes]) -> Iterator[bytes]:
@@ -231,4 +236,4 @@ def replay(door: Door, caller: Caller, job_id: str, after: int, environ: dict[st
         return sse.answer(iter([sse.DONE]), job_id)
     listener = Listener(door, attach(door, caller, job_id, after), environ)
     lines = sse.Lines(job_id, status.spec, Meter(job_id))
-    return sse.answer(_begun(_written(listener, lines, None)), job_id)
+    return _answered(listener, lines, None)

@@ -6,7 +6,7 @@ usage is held back until the job's end, because it also tells what the job cost.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -15,7 +15,7 @@ from mesh import errors
 from mesh.events import Event, Kind
 from mesh.job import Spec
 from web import errors as shown
-from web.answer import Answer
+from web.answer import Answer, Push
 from web.meter import Meter
 from web.replies import Follower
 
@@ -33,6 +33,10 @@ class Lines:
         self._meter = meter
         self._usage_chunk: tuple[int, bytes] | None = None
         self._last_chunk = b""
+
+    def written(self, events: Sequence[tuple[int, Event]]) -> bytes:
+        """The bytes for events in a row, with their numbers."""
+        return b"".join([self.write(number, event) for number, event in events])
 
     def write(self, number: int, event: Event) -> bytes:
         """The bytes for one event; empty for one that this stream does not show."""
@@ -67,10 +71,10 @@ class Lines:
         return number, chunk | {"gateway": self._meter.facts(end.head)}
 
 
-def answer(written: Iterator[bytes], job_id: str) -> Answer:
+def answer(written: Iterator[bytes], job_id: str, straight: Callable[[Push], None] | None = None) -> Answer:
     """A stream as an HTTP answer that no proxy on the way holds back."""
     headers = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no", "x-gateway-job": job_id}
-    return Answer(written, 200, headers, "text/event-stream; charset=utf-8")
+    return Answer(written, 200, headers, "text/event-stream; charset=utf-8", straight)
 
 
 def is_usage(chunk: bytes) -> bool:
@@ -87,8 +91,17 @@ def stream(follower: Follower, lines: Lines, first: tuple[int, Event] | None) ->
         batch = follower.batch(KEEP_ALIVE_S)
         if batch:
             last = batch[-1]
-            written = b"".join([lines.write(number, event) for number, event in batch])
-            if written:
+            if written := lines.written(batch):
                 yield written
         else:
             yield KEEP_ALIVE
+
+
+def straight(follower: Follower, lines: Lines) -> Callable[[Push], None]:
+    """How `stream` of the same two is told of a way past it: what comes while it waits is written by whoever brings it,
+    without a change of greenlets."""
+
+    def tell(push: Push) -> None:
+        follower.past = lambda events: push(lines.written(events))
+
+    return tell

@@ -39,7 +39,7 @@ _REFUSED = (
 )
 
 
-class _Socket(socket.socket):
+class ClientSocket(socket.socket):
     """A client's socket that asks the kernel for its buffer's size only when that is full, not at every chunk.
 
     An answer's head leaves with the first bytes of its body, while `holds_heads` is set: one call of the kernel less,
@@ -48,7 +48,7 @@ class _Socket(socket.socket):
 
     holds_heads = False
     read_ahead = b""  # read by one and left to another
-    _head = b""
+    _held = b""  # leaves before whatever is sent next
 
     def recv(self, size: int, *flags: Any) -> Any:
         if self.read_ahead:
@@ -58,14 +58,24 @@ class _Socket(socket.socket):
 
     def flush(self) -> None:
         """Send a head that has no body."""
-        if self._head:
+        if self._held:
             self.sendall(b"")
 
+    def push(self, data: bytes) -> bool:
+        """Send what the kernel takes at once, and hold the rest; whether there is none."""
+        data, self._held = self._held + data, b""
+        try:
+            sent = self._sock.send(data, _DONT_WAIT)
+        except OSError:  # full, or broken: then the next `sendall` will say so
+            sent = 0
+        self._held = data[sent:]
+        return not self._held
+
     def sendall(self, data: Any, flags: int = 0) -> None:
-        if self._head:
-            data, self._head = self._head + data, b""
+        if self._held:
+            data, self._held = self._held + data, b""
         elif self.holds_heads and data.startswith(b"HTTP/1.") and not data.startswith(_INFORMING):
-            self._head = data
+            self._held = data
             return
         try:
             sent = self._sock.send(data, flags | _DONT_WAIT)
@@ -96,7 +106,7 @@ class DoorWorker(GeventWorker):
     active = 0  # requests being answered
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
-        sock = _Socket(client.family, client.type, client.proto, client.detach())
+        sock = ClientSocket(client.family, client.type, client.proto, client.detach())
         name = listener.getsockname()  # while it has one: it may be closed when gunicorn asks
         reader = http1.Reader(sock)
         sock.settimeout(self.cfg.keepalive)

@@ -194,6 +194,27 @@ def test_several_watch_one_job_while_it_is_answered(gateway: Gateway, http: http
     assert events(text) == events(early) and told(events(text)) == part.reply.text
 
 
+def test_a_client_who_reads_late_gets_all(gateway: Gateway, http: httpx.Client) -> None:
+    model, part = gateway.model()
+    part.reply = Reply("a word " * 7_000)
+    part.hold(after=1)
+    with open_request(gateway, chat(model, stream=True)) as client:
+        _first_word(client)
+        part.let_go()
+        job_id = _newest(http, model)["id"]
+        assert gateway.ended(job_id)["state"] == "done"
+        late = b""
+        while not late.endswith(b"\r\n0\r\n\r\n"):
+            late += client.recv(65536)
+    replayed = events(http.get(f"/v1/jobs/{job_id}/events").text)
+    assert told(replayed) == part.reply.text and len(replayed) > 8_000
+    numbers = [int(line.rpartition(b":")[2]) for line in late.split(b"\n") if line.startswith(b"id: ")]
+    chunks = [orjson.loads(line[6:]) for line in late.split(b"\n") if line.startswith(b"data: {")]
+    assert len(chunks) > 8_000
+    seen = [*zip(numbers, [*chunks, "[DONE]"], strict=True)]
+    assert seen == [(event.number, event.data) for event in replayed[-len(seen) :]]
+
+
 def test_a_viewer_who_leaves_does_not_end_the_job(gateway: Gateway, http: httpx.Client) -> None:
     model, part = gateway.model()
     part.hold(after=3)

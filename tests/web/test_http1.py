@@ -10,7 +10,7 @@ import h11
 import pytest
 
 from web import http1
-from web.answer import Answer
+from web.answer import Answer, Push
 
 
 def _sent(answer: Answer, *, close: bool = False) -> tuple[h11.Response, bytes, list[bytes]]:
@@ -22,6 +22,10 @@ def _sent(answer: Answer, *, close: bool = False) -> tuple[h11.Response, bytes, 
         def sendall(self, data: bytes) -> None:
             pieces.append(data)
             left.sendall(data)
+
+        def push(self, data: bytes) -> bool:
+            self.sendall(data)
+            return True
 
     with left, right:
         http1.send(Client(), answer, close=close)
@@ -54,6 +58,23 @@ def test_a_stream_leaves_in_chunks_and_its_head_with_the_first() -> None:
 
     assert body == b"one" + b"two" * 5000 and dict(head.headers)[b"transfer-encoding"] == b"chunked"
     assert [piece[:8] for piece in pieces] == [b"HTTP/1.1", b"3a98\r\ntw", b"0\r\n\r\n"]
+
+
+def test_parts_can_be_pushed_between_those_of_the_body() -> None:
+    pushes: list[Push] = []
+
+    def body() -> Iterator[bytes]:
+        (push,) = pushes
+        yield b""
+        assert push(b"one") and push(b"") and push(b"two")
+        yield b"three"
+        assert push(b"four")
+
+    head, whole, pieces = _sent(Answer(body(), straight=pushes.append))
+
+    assert whole == b"onetwothreefour" and dict(head.headers)[b"transfer-encoding"] == b"chunked"
+    assert pieces[0].startswith(b"HTTP/1.1 200") and pieces[0].endswith(b"\r\n3\r\none\r\n")
+    assert pieces[1:] == [b"3\r\ntwo\r\n", b"5\r\nthree\r\n", b"4\r\nfour\r\n", b"0\r\n\r\n"]
 
 
 def test_an_empty_stream_is_a_whole_answer() -> None:

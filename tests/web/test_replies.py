@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gevent
@@ -131,3 +132,82 @@ def test_a_replay_from_before_the_log_begins_is_refused(redis_server: RedisServe
     with follow(claim, 4) as follower:
         follower.heal_soon()
         assert heard(follower) == told(4)
+
+
+def test_what_comes_while_somebody_waits_goes_past_him(
+    redis_server: RedisServer, replies: Replies, follow: Any
+) -> None:
+    client = redis_server.client()
+    (claim,) = claimed(client, door=replies.boot)
+    gone: list[tuple[int, bytes]] = []
+
+    def past(events: Sequence[tuple[int, Event]]) -> bool:
+        gone.extend((number, event.body) for number, event in events)
+        return True
+
+    with follow(claim, 0) as follower:
+        say(client, claim, 1, 2)
+        first = follower.batch(10.0)
+        follower.past = past
+        waiting = gevent.spawn(heard, follower)
+        for at in range(3, COUNT + 1):
+            say(client, claim, at, 1)
+        finish(client, claim, COUNT)
+        rest = waiting.get(timeout=10)
+    assert [(number, event.body) for number, event in first] + gone + rest == told(0)
+    assert rest[-1] == told(0)[-1] and gone, "the end is for whoever waits, and not all went to him"
+
+
+def test_who_waits_is_woken_with_nothing_when_something_was_left_to_him(
+    redis_server: RedisServer, replies: Replies, follow: Any
+) -> None:
+    client = redis_server.client()
+    (claim,) = claimed(client, door=replies.boot)
+    with follow(claim, 0) as follower:
+        gone: list[int] = []
+
+        def past(events: Sequence[tuple[int, Event]]) -> bool:
+            gone.extend(number for number, _ in events)
+            return False
+
+        say(client, claim, 1, 1)
+        assert follower.batch(10.0)
+        follower.past = past
+        waiting = gevent.spawn(follower.batch, 10.0)
+        gevent.sleep(0)
+        say(client, claim, 2, 2)
+        assert waiting.get(timeout=5) == [] and gone == [2, 3]
+
+
+def test_what_could_not_go_past_comes_as_always(redis_server: RedisServer, replies: Replies, follow: Any) -> None:
+    client = redis_server.client()
+    (claim,) = claimed(client, door=replies.boot)
+
+    def broken(events: Sequence[tuple[int, Event]]) -> bool:
+        raise ValueError
+
+    with follow(claim, 0) as follower:
+        follower.past = broken
+        waiting = gevent.spawn(heard, follower)
+        gevent.sleep(0)
+        say(client, claim, 1, COUNT)
+        finish(client, claim, COUNT)
+        assert waiting.get(timeout=5) == told(0)
+
+
+def test_silence_is_counted_from_what_went_past(redis_server: RedisServer, replies: Replies, follow: Any) -> None:
+    client = redis_server.client()
+    (claim,) = claimed(client, door=replies.boot)
+    went: list[float] = []
+
+    def past(events: Sequence[tuple[int, Event]]) -> bool:
+        went.append(time.monotonic())
+        return True
+
+    with follow(claim, 0) as follower:
+        follower.past = past
+        waiting = gevent.spawn(follower.batch, 1.5)
+        gevent.sleep(1.0)
+        say(client, claim, 1, 1)
+        assert waiting.get(timeout=10) == []
+        assert went and time.monotonic() - went[0] >= 1.5
