@@ -1,4 +1,6 @@
-"""Valkey as `gateway up` runs it: on loopback, behind a password, every write on disk before it is answered."""
+"""Valkey as `gateway up` runs it: on loopback, behind a password, every write on disk before it is answered.
+
+What is sealed cannot be compressed: a rewritten AOF is written as it is."""
 
 from __future__ import annotations
 
@@ -20,6 +22,7 @@ dir "{folder}"
 appendonly yes
 appendfsync always
 save ""
+rdbcompression no
 maxmemory {MEMORY}
 maxmemory-policy noeviction
 user default off

@@ -112,7 +112,7 @@ def _valkey(bench: Bench, port: int, folder: Path, password: str) -> list[str | 
     # fmt: off
     return [
         get_binary_path(), "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save", "",
-        "--appendonly", "yes", "--appendfsync", bench.appendfsync, "--requirepass", password,
+        "--rdbcompression", "no", "--appendonly", "yes", "--appendfsync", bench.appendfsync, "--requirepass", password,
         "--user", "gw", "on", f">{password}", "~gw:*", "+@all", "-@dangerous", "-script|flush",
     ]
     # fmt: on

@@ -240,6 +240,24 @@ def test_events_are_numbered_once_and_reach_only_living_doors(do: Do, client: re
     assert client.exists("gw:replies:dead") == 0
 
 
+def test_what_doors_are_told_is_not_kept_twice(own_redis: RedisServer) -> None:
+    client = own_redis.client()
+
+    def do(call: store.Call[Any]) -> Any:
+        return store.run(client, call)
+
+    do(store.door_beat("alive"))
+    job = submitted_and_claimed(do, door="alive")
+    say(do, job, 1, True, [b"a sealed event"])
+    assert do(finish(job)) == "ok"
+    assert client.llen("gw:replies:alive") == 2
+    kept = b"".join(file.read_bytes() for file in own_redis.folder.glob("appendonlydir/*"))
+    assert kept.count(b"a sealed event") == 1 and b"gw:replies:" not in kept
+    own_redis.kill()
+    own_redis.start()
+    assert do(store.events(job.id, 0)) == [(1, b"a sealed event")] and status(do, job.id).end == b"end"
+
+
 def test_a_record_of_several_events_is_found_from_each_of_them(do: Do, client: redis.Redis) -> None:
     job = submitted_and_claimed(do)
     said = store.Said(job.id, job.fence, 1, True, [(1, b"began"), (4, b"2 to 4"), (5, b"five")])
