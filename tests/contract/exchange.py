@@ -65,9 +65,20 @@ def chat(text: str = "Hello", **more: Any) -> dict[str, Any]:
     return {"model": "public-model", "messages": [{"role": "user", "content": text}], **more}
 
 
-async def collected(provider: Provider, one: Call) -> list[dict[str, Any]]:
-    """All chunks, copied as they come: what is yielded belongs to the pipeline."""
-    return [copy.deepcopy(chunk) async for chunk in provider.stream(one)]
+async def collected(provider: Provider, one: Call, *, watched: bool = False) -> list[dict[str, Any]]:
+    """All chunks, copied as they come: what is given out belongs to the pipeline.
+
+    watched: one by one, as a job whose answer has to pass a gate takes them.
+    """
+    chunks: list[dict[str, Any]] = []
+
+    def past(chunk: dict[str, Any]) -> bool:
+        chunks.append(copy.deepcopy(chunk))
+        return len(chunks) % 5 > 0  # now and then the next is to wait
+
+    async for chunk in provider.stream(one, past=None if watched else past):
+        chunks.append(copy.deepcopy(chunk))
+    return chunks
 
 
 async def ended(attempt: Coroutine[Any, Any, object], within_s: float = 30.0) -> BaseException | None:

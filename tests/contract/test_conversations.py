@@ -117,6 +117,18 @@ def test_all_transports_send_and_give_back_the_same(adapter: list[Pair], convers
         assert server.bodies == exchanges[0][2].bodies
 
 
+@pytest.mark.parametrize("conversation", [each for each in CONVERSATIONS if "tools" not in each.body], ids=str)
+def test_a_watched_stream_has_the_same_chunks(pair: Pair, conversation: Conversation) -> None:
+    async def main() -> list[dict[str, Any]]:
+        async with pair.opened(unsupported_parameters="drop") as (server, provider):
+            server.reply, server.piece_bytes = conversation.reply, conversation.piece_bytes
+            return await collected(provider, call(conversation.body), watched=True)
+
+    chunks = run(main())
+    chunks[0].pop("gateway_dropped", None)
+    assert chunks == _exchanged(pair, conversation)[1]
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -23,10 +23,12 @@ QUICK = {"connect_s": 2, "first_token_s": 0.8, "silence_s": 0.3, "total_s": 1.2}
 # Where no timeout is waited for: an SDK may take long to make its client, on a machine that has other things to do.
 PATIENT = {**QUICK, "first_token_s": 20, "total_s": 20}
 MODES = ("whole", "stream")
+EVERY_MODE = (*MODES, "watched")
 
 
 def _attempt(provider: Provider, mode: str) -> Any:
-    return provider.answer(call(chat())) if mode == "whole" else collected(provider, call(chat()))
+    one = call(chat())
+    return provider.answer(one) if mode == "whole" else collected(provider, one, watched=mode == "watched")
 
 
 async def _outcome(pair: Pair, fault: Fault, mode: str, **config: Any) -> BaseException | None:
@@ -143,6 +145,16 @@ def test_a_break_is_one_of_our_errors(pair: Pair, fault: Fault, mode: str, expec
     assert str(error)
 
 
+@pytest.mark.parametrize(
+    "fault", [pytest.param(param.values[0], id=param.id) for param in BREAKS if str(param.id).endswith("-stream")]
+)
+def test_a_watched_stream_breaks_in_the_same_words(pair: Pair, fault: Fault) -> None:
+    told, other = _told(pair, fault, "stream"), _told(pair, fault, "watched")
+
+    assert isinstance(told, GatewayError) and isinstance(other, GatewayError)
+    assert errors.dump(other) == errors.dump(told)
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     "fault",
@@ -213,7 +225,7 @@ def test_a_server_that_speaks_no_http_is_unavailable(pair: Pair, mode: str) -> N
     assert type(run(main())) is errors.ProviderUnavailable
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", EVERY_MODE)
 @pytest.mark.parametrize("kind", ["hang", "stall"])
 def test_cancelling_the_task_closes_the_socket_at_once(pair: Pair, mode: str, kind: Any) -> None:
     async def main() -> None:
@@ -241,7 +253,7 @@ def test_leaving_a_stream_closes_the_socket_at_once(pair: Pair) -> None:
     run(main())
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", EVERY_MODE)
 @pytest.mark.parametrize("kind", ["hang", "stall"])
 def test_a_timeout_closes_the_socket(pair: Pair, mode: str, kind: Any) -> None:
     async def main() -> None:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 import uvloop
 
-from workers.transports.connections import Client, SlowToConnect
+from workers.transports.connections import Client, Connection, SlowToConnect
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -159,3 +159,103 @@ def test_a_server_that_accepts_nobody_is_slow_to_connect() -> None:
             waiting.setblocking(False)
             waiting.connect_ex(full.getsockname())
         uvloop.run(main(full.getsockname()[1]))
+
+
+PIECES = [b"one ", b"two ", b"three ", b"four"]
+
+
+@contextlib.asynccontextmanager
+async def _said_in_pieces(*pieces: bytes, cut: bool = False) -> AsyncIterator[Connection]:
+    """The answer's connection; the server says a piece when the client has had its turn."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK + b"Content-Length: %d\r\n\r\n" % (sum(map(len, pieces)) + cut))
+        for piece in pieces:
+            await asyncio.sleep(0.02)
+            writer.write(piece)
+        if cut:
+            await asyncio.sleep(0.02)
+            writer.transport.abort()
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    client = Client(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}", 5, {})
+    connection = await client.ask("GET", "/", {}, b"")
+    try:
+        async with asyncio.timeout(5):
+            yield connection
+    finally:
+        connection.let_go()
+        client.close()
+        listening.close()
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 5])
+def test_pieces_are_given_to_who_takes_them_until_he_has_enough(most: int) -> None:
+    async def main() -> tuple[list[bytes], bytes]:
+        taken: list[bytes] = []
+        async with _said_in_pieces(*PIECES) as connection:
+            await connection.give(lambda piece: not taken.append(piece) and len(taken) < most)
+            return taken, await connection.read()
+
+    taken, rest = uvloop.run(main())
+    assert len(taken) == min(most, len(PIECES)) and b"".join(taken) + rest == b"".join(PIECES)
+
+
+def test_what_has_come_before_is_not_given() -> None:
+    async def main() -> None:
+        async with _said_in_pieces(*PIECES) as connection:
+            await asyncio.sleep(0.3)
+            await connection.give(pytest.fail)
+            assert await connection.piece() == b"".join(PIECES)
+            await connection.give(pytest.fail)
+            assert connection.ended
+
+    uvloop.run(main())
+
+
+def test_what_breaks_in_taking_is_raised_to_who_waits() -> None:
+    def take(piece: bytes) -> bool:
+        raise LookupError(piece)
+
+    async def main() -> bytes:
+        async with _said_in_pieces(*PIECES) as connection:
+            with pytest.raises(LookupError, match="one"):
+                await connection.give(take)
+            return await connection.read()
+
+    assert uvloop.run(main()) == b"".join(PIECES[1:])
+
+
+def test_who_waits_hears_of_a_cut_from_the_next_piece() -> None:
+    async def main() -> None:
+        taken: list[bytes] = []
+        async with _said_in_pieces(*PIECES, cut=True) as connection:
+            await connection.give(lambda piece: not taken.append(piece))
+            assert b"".join(taken) == b"".join(PIECES)
+            with pytest.raises(ConnectionResetError):
+                await connection.piece()
+
+    uvloop.run(main())
+
+
+def test_nothing_is_given_after_a_cancellation() -> None:
+    async def main() -> None:
+        taken: list[bytes] = []
+        one = asyncio.Event()
+
+        def take(piece: bytes) -> bool:
+            taken.append(piece)
+            one.set()
+            return True
+
+        async with _said_in_pieces(*PIECES) as connection:
+            waiting = asyncio.ensure_future(connection.give(take))
+            await one.wait()
+            waiting.cancel()
+            had = len(taken)
+            await asyncio.wait([waiting])
+            await asyncio.sleep(0.3)
+            assert len(taken) == had < len(PIECES) and waiting.cancelled()
+
+    uvloop.run(main())

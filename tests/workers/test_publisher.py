@@ -120,6 +120,46 @@ def test_many_jobs_share_a_write_and_stay_apart(redis_server: RedisServer) -> No
         assert [event.body for _, event in logged(client, claim)] == [b"%d.%d" % (who, n) for n in range(40)]
 
 
+@pytest.mark.parametrize(("jobs", "writes"), [(3, 3), (4, 2), (20, 2)])
+def test_after_a_write_for_several_jobs_the_next_one_gathers(redis_server: RedisServer, jobs: int, writes: int) -> None:
+    client = redis_server.client()
+    claims = claimed(client, jobs)
+
+    async def story(publishers: list[Publisher]) -> None:
+        for publisher in publishers:
+            publisher.put(delta(b"first"))
+        await asyncio.gather(*(publisher.drained() for publisher in publishers))
+        publishers[0].put(delta(b"second"))
+        await asyncio.sleep(0)  # its write has begun, where nothing is gathered
+        publishers[1].put(delta(b"second"))
+        await asyncio.gather(*(publisher.drained() for publisher in publishers))
+
+    before = _scripts_run(redis_server)
+    assert tell(redis_server, claims, story) == []
+    assert _scripts_run(redis_server) - before == writes
+    for claim in claims[:2]:
+        assert [event.body for _, event in logged(client, claim)] == [b"first", b"second"]
+
+
+def _scripts_run(server: RedisServer) -> int:
+    stats: Any = server.admin().info("commandstats")
+    return int(stats["cmdstat_evalsha"]["calls"])
+
+
+def test_more_of_a_job_than_redis_takes_has_to_wait(redis_server: RedisServer) -> None:
+    (claim,) = claimed(redis_server.client())
+
+    async def story(publishers: list[Publisher]) -> None:
+        (publisher,) = publishers
+        free = [publisher.put(delta(b"x")) for _ in range(2_100)]
+        assert free == [True] * 2_000 + [False] * 100
+        await publisher.add(delta(b"x"))
+        assert not publisher.waiting and publisher.put(delta(b"x"))
+        await publisher.drained()
+
+    assert tell(redis_server, [claim], story) == []
+
+
 def test_a_cut_connection_loses_no_event_and_doubles_none(redis_server: RedisServer) -> None:
     client = redis_server.client()
     (claim,) = claimed(client)

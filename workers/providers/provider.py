@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from typing import Any
 
 from mesh.errors import (
@@ -18,10 +19,12 @@ from mesh.errors import (
 )
 from mesh.pull import Progress
 from mesh.settings import ProviderConfig
-from workers.providers.adapter import STREAMED, Adapter, Answer, Call, Parameter, Pulls, Tally, total_usage
-from workers.transports import Request, Transport, faults
+from workers.providers.adapter import STREAMED, Adapter, Answer, Call, Parameter, Pulls, Reader, Tally, total_usage
+from workers.transports import Past, Request, Transport, faults
 from workers.transports.faults import Refusal
 from workers.transports.patience import Patience
+
+PastChunk = Callable[[dict[str, Any]], bool]  # as `Past`, of chunks
 
 KEY_LIFE_S = 1.0  # how long a key is used before its file is looked at again
 PULL_SILENCE_S = 600.0  # a provider that checks tens of gigabytes says nothing meanwhile
@@ -84,11 +87,15 @@ class Provider:
         body["provider"] = self.name
         return Answer(body, usage, dropped)
 
-    async def stream(self, call: Call, tally: Tally | None = None) -> AsyncGenerator[dict[str, Any], None]:
+    async def stream(
+        self, call: Call, tally: Tally | None = None, past: PastChunk | None = None
+    ) -> AsyncGenerator[dict[str, Any], None]:
         """The chunks of an answer: for each choice the role first and its finish_reason last, then one without choices
         that holds the usage, if the provider reported any. The first names under `gateway_dropped` what was dropped.
 
         tally: told as the stream goes on, for the usage of one that is left early.
+        past: given chunks while the iteration waits for them, which then goes on waiting if it answers True; what it
+        raises is raised here.
 
         Raises what `answer` raises, and ProviderBrokeOff when the answer ends before its end.
         """
@@ -106,23 +113,18 @@ class Provider:
         }
         patience = Patience(self.config.timeouts.total_s)
         usages = []
+        untold = list(dropped)
         try:
             for index, request in enumerate(requests):
                 reader = self._adapter.reader(call, index, head)
                 if tally is not None:
                     tally.readers.append(reader)
-                events = self._events(request, headers, patience)
+                straight = past and functools.partial(self._pass, past, patience, reader, untold)
+                events = self._events(request, headers, patience, straight)
                 try:
                     async for batch in events:
                         for event in batch:
-                            try:
-                                chunks = reader.read(event)
-                            except MALFORMED as error:
-                                raise faults.garbled(self.name) from error
-                            for chunk in chunks:
-                                if dropped:
-                                    chunk["gateway_dropped"] = list(dropped)
-                                    dropped = ()
+                            for chunk in self._read(reader, event, untold):
                                 yield chunk
                 except (ProviderBrokeOff, ProviderTimeout):
                     # What comes after the last finish_reason is the usage at most: the answer itself is whole.
@@ -199,24 +201,45 @@ class Provider:
     async def aclose(self) -> None:
         await self._transport.aclose()
 
+    def _pass(
+        self, past: PastChunk, patience: Patience, reader: Reader, untold: list[str], events: list[dict[str, Any]]
+    ) -> bool:
+        more = patience.again(self.config.timeouts.silence_s)
+        for event in events:
+            for chunk in self._read(reader, event, untold):
+                more = past(chunk) and more
+        return more
+
+    def _read(self, reader: Reader, event: dict[str, Any], untold: list[str]) -> Iterable[dict[str, Any]]:
+        """
+        untold: what was dropped, until the first chunk tells it.
+        """
+        try:
+            chunks = reader.read(event)
+        except MALFORMED as error:
+            raise faults.garbled(self.name) from error
+        if untold and (chunks := list(chunks)):
+            chunks[0]["gateway_dropped"] = untold.copy()
+            untold.clear()
+        return chunks
+
     async def _events(
-        self, request: Request, headers: Mapping[str, str], patience: Patience
+        self, request: Request, headers: Mapping[str, str], patience: Patience, past: Past | None
     ) -> AsyncGenerator[list[dict[str, Any]], None]:
         timeouts = self.config.timeouts
-        batches = self._transport.stream(request, headers)
-        limit_s = timeouts.first_token_s
+        batches = self._transport.stream(request, headers, past)
         try:
-            patience.begin(limit_s)
+            patience.begin(timeouts.first_token_s)
             async for batch in batches:
                 patience.end()
                 yield batch
-                limit_s = timeouts.silence_s
-                patience.begin(limit_s)
+                patience.begin(timeouts.silence_s)
             patience.end()
         except (TimeoutError, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and not patience.ran_out():
                 raise
-            what = "did not begin its answer" if limit_s is timeouts.first_token_s else "fell silent in its answer"
+            began = patience.limit_s is not timeouts.first_token_s
+            what = "fell silent in its answer" if began else "did not begin its answer"
             raise ProviderTimeout(f"{self.name} {what} in time") from error
         finally:
             await batches.aclose()

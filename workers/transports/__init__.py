@@ -21,6 +21,8 @@ class Request:
     body: dict[str, Any] | None = None
 
 
+# Given the next events while an iteration waits for them, which then goes on waiting if it answers True.
+Past = Callable[[list[dict[str, Any]]], bool]
 Heard = Callable[[Request, Mapping[str, str]], None]
 
 
@@ -50,8 +52,12 @@ class Transport(Protocol):
                 (`ProviderBrokeOff`).
         """
 
-    def stream(self, request: Request, headers: Mapping[str, str]) -> AsyncGenerator[list[dict[str, Any]], None]:
+    def stream(
+        self, request: Request, headers: Mapping[str, str], past: Past | None = None
+    ) -> AsyncGenerator[list[dict[str, Any]], None]:
         """The events of an answer as they arrive, those of one read together; closing it closes the connection.
+
+        past: takes as many of them as the transport cares to give it; what it raises is raised here.
 
         It simply ends where the provider ends: whether that was the end of the answer is for the adapter to say.
         Raises what `send` raises. An error inside the stream may also come as an event with the key `error`.

@@ -11,7 +11,7 @@ import socket
 import ssl
 import zlib
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -42,6 +42,8 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._transport: Any = None  # uvloop's are none of asyncio's classes
         self._waiter: asyncio.Future[None] | None = None
+        self._take: Callable[[bytes], bool] | None = None  # what comes is given to it, until it says no
+        self._broke: Exception | None = None  # in taking
         self._lost: OSError | None = None
         self._pieces: list[bytes] = []
         self._unread = 0
@@ -100,6 +102,22 @@ class Connection(asyncio.Protocol):
             self._paused = False
             self._transport.resume_reading()
         return piece
+
+    async def give(self, take: Callable[[bytes], bool]) -> None:
+        """Wait, and have `take` take each piece as it comes, until it answers that it takes no more: a task that waits
+        for pieces would be woken for each. What is there already, and the end, are left to `piece`.
+
+        Raises whatever `take` raises.
+        """
+        self._take = take
+        try:
+            while self._take is not None and self._busy and not self._pieces and self._lost is None:
+                await self._wait()
+        finally:
+            self._take = None
+        if self._broke is not None:
+            broke, self._broke = self._broke, None
+            raise broke
 
     async def read(self) -> bytes:
         """The whole body, or what is left of it. Raises what `piece` raises."""
@@ -185,12 +203,25 @@ class Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         if self._inflate is not None:
             body = self._inflate.decompress(body)
+        if self._take is not None and self._waiter is not None and not self._waiter.done():
+            self._given(self._take, body)
+            return
         self._pieces.append(body)
         self._unread += len(body)
         if self._unread > _MOST_UNREAD and not self._paused:
             self._paused = True
             self._transport.pause_reading()
         self._wake()
+
+    def _given(self, take: Callable[[bytes], bool], body: bytes) -> None:
+        try:
+            more = take(body)
+        except Exception as error:  # noqa: BLE001  # the parser is no place for it: it is for whoever waits
+            self._broke = error
+            more = False
+        if not more:
+            self._take = None
+            self._wake()
 
     def on_message_complete(self) -> None:
         if self.status:

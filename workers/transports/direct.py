@@ -8,8 +8,9 @@ from typing import Any, cast
 
 import orjson
 
-from workers.transports import Request, Transport, Upstream, faults
+from workers.transports import Past, Request, Transport, Upstream, faults
 from workers.transports.connections import Client, Connection, SlowToConnect
+from workers.transports.framing import Framing
 
 DRAIN_S = 0.2  # how long the end of a body is waited for after its last event, so that its connection can be used again
 _HEADERS = {"Content-Type": "application/json", "Accept": "*/*", "Accept-Encoding": "identity"}
@@ -39,17 +40,27 @@ class Direct:
             raise faults.garbled(self._upstream.name)
         return cast(dict[str, Any], answer)
 
-    async def stream(self, request: Request, headers: Mapping[str, str]) -> AsyncGenerator[list[dict[str, Any]], None]:
+    async def stream(
+        self, request: Request, headers: Mapping[str, str], past: Past | None = None
+    ) -> AsyncGenerator[list[dict[str, Any]], None]:
         response = await self._begin(request, headers)
         framing = self._upstream.framing()
+
+        def take(piece: bytes) -> bool:
+            events = framing.feed(piece)
+            return (not events or past is None or past(events)) and not _over(framing)
+
         try:
-            while not (framing.done or framing.broken):
-                piece = await response.piece()
-                events = framing.feed(piece) if piece else framing.end()
-                if events:
+            while piece := await response.piece():
+                if events := framing.feed(piece):
                     yield events
-                if not piece:
+                if past is not None and not _over(framing):
+                    await response.give(take)
+                if _over(framing):
                     break
+            else:
+                if events := framing.end():
+                    yield events
             if framing.broken:
                 raise faults.garbled(self._upstream.name)
             if not response.ended:
@@ -80,6 +91,10 @@ class Direct:
         except OSError as error:
             raise faults.unreachable(self._upstream.name) from error
         raise faults.refusal(response.status, response.headers, raw)
+
+
+def _over(framing: Framing) -> bool:
+    return framing.done or framing.broken
 
 
 async def _drain(response: Connection) -> None:

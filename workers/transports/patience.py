@@ -14,7 +14,18 @@ class Patience:
     held across a `yield`. This one cancels the task only between `begin` and `end`.
     """
 
-    __slots__ = ("_cancelling", "_end", "_loop", "_rang", "_rings_at", "_task", "_timer", "_until", "_waiting")
+    __slots__ = (
+        "_cancelling",
+        "_end",
+        "_loop",
+        "_rang",
+        "_rings_at",
+        "_task",
+        "_timer",
+        "_until",
+        "_waiting",
+        "limit_s",
+    )
 
     def __init__(self, total_s: float) -> None:
         task = asyncio.current_task()
@@ -25,17 +36,29 @@ class Patience:
         self._until = self._end
         self._timer: asyncio.Handle | None = None
         self._rings_at = 0.0  # kept here: uvloop gives a handle without `when` for a moment that is past
+        self.limit_s = total_s  # of the wait that was begun last
         self._waiting = False
         self._cancelling = 0
         self._rang = False
 
     def begin(self, limit_s: float) -> None:
+        self.limit_s = limit_s
         until = self._loop.time() + limit_s
         self._until = until if until < self._end else self._end
         if self._timer is None or self._rings_at > self._until:
             self._move()
         self._cancelling = self._task.cancelling()
         self._waiting = True
+
+    def again(self, limit_s: float) -> bool:
+        """`end` and `begin` in one, from outside the task that waits; whether the total is not over."""
+        self.limit_s = limit_s
+        now = self._loop.time()
+        until = now + limit_s
+        self._until = until if until < self._end else self._end
+        if self._rings_at > self._until:
+            self._move()
+        return now < self._end
 
     def end(self) -> None:
         """

@@ -34,7 +34,7 @@ from botocore.loaders import Loader, create_loader
 from botocore.parsers import ResponseParserError
 
 from mesh.errors import ProviderKeyRefused
-from workers.transports import Request, Transport, Upstream, faults
+from workers.transports import Past, Request, Transport, Upstream, faults
 from workers.transports.faults import Refusal
 
 T = TypeVar("T")
@@ -267,7 +267,9 @@ class BedrockSDK:
         finally:
             self._hang_up(line)
 
-    async def stream(self, request: Request, headers: Mapping[str, str]) -> AsyncGenerator[list[dict[str, Any]], None]:
+    async def stream(
+        self, request: Request, headers: Mapping[str, str], past: Past | None = None
+    ) -> AsyncGenerator[list[dict[str, Any]], None]:
         line = self._line(headers)
         events = _Events(asyncio.get_running_loop())
         reading = self._run(line, lambda: self._read(request, line, events))

@@ -19,7 +19,7 @@ from ollama import (
     ResponseError,
 )
 
-from workers.transports import Request, Transport, Upstream, faults, tls
+from workers.transports import Past, Request, Transport, Upstream, faults, tls
 from workers.transports.faults import Refusal
 
 RESPONSES: Mapping[str, type[pydantic.BaseModel]] = {
@@ -79,7 +79,9 @@ class OllamaSDK:
             raise translated(error, self._name) from error
         return answer.model_dump(mode="json", exclude_unset=True)
 
-    async def stream(self, request: Request, headers: Mapping[str, str]) -> AsyncGenerator[list[dict[str, Any]], None]:
+    async def stream(
+        self, request: Request, headers: Mapping[str, str], past: Past | None = None
+    ) -> AsyncGenerator[list[dict[str, Any]], None]:
         try:
             parts = await self._client._request(
                 RESPONSES[request.path], "POST", request.path, json=request.body, headers=headers, stream=True

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2
 
-from workers.transports import Request, Upstream, faults, tls
+from workers.transports import Past, Request, Upstream, faults, tls
 
 ANSWERED = "gateway_answered"  # a request's extension: the head of its answer has come
 
@@ -56,7 +56,9 @@ class Stainless:
             raise faults.garbled(self._name)
         return answer
 
-    async def stream(self, request: Request, headers: Mapping[str, str]) -> AsyncGenerator[list[dict[str, Any]], None]:
+    async def stream(
+        self, request: Request, headers: Mapping[str, str], past: Past | None = None
+    ) -> AsyncGenerator[list[dict[str, Any]], None]:
         try:
             stream = await self._package.client.post(
                 request.path,
