@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Annotated
 from urllib.parse import quote, urlencode
 
+import redis
 import typer
 from rich.table import Table
 
@@ -24,11 +26,15 @@ from cli.allowed import (
 )
 from cli.asking import HomeFolder, Key, Url, ask
 from cli.client import Client
-from cli.errors import Unable
+from cli.errors import Unable, Unreachable
 from cli.screen import Document, Screen
+from mesh import store
+from mesh.settings import Environment
+from web import auth
 
 app = typer.Typer(
-    help="API keys: who may use the gateway, and how much of it. Needs an admin's key.", no_args_is_help=True
+    help="API keys: who may use the gateway, and how much of it. All but `mint` need an admin's key.",
+    no_args_is_help=True,
 )
 
 KEYS = "/v1/admin/keys"
@@ -92,6 +98,20 @@ def create(
         Screen().line(made["key"])
 
     ask(url, key, home, make)
+
+
+@app.command()
+def mint(name: Annotated[str, typer.Argument(help="For people.")] = "first key") -> None:
+    """Make an admin's key in the Redis that REDIS_URL names, and print it: the first, or one more when it was lost."""
+    try:
+        client = store.connect(Environment().redis_url)
+        with contextlib.closing(client):
+            key = auth.mint(client, role="admin", name=name)
+    except ValueError as error:
+        raise Unable(f"REDIS_URL: {error}") from error
+    except (redis.RedisError, OSError) as error:
+        raise Unreachable(f"The Redis of REDIS_URL does not answer: {error}") from error
+    Screen().line(key)
 
 
 @app.command(name="list")

@@ -10,9 +10,9 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from cli.errors import CommandError, Refused, Unable
+from cli.errors import CommandError, Refused, Unable, Unreachable
 from cli.main import commands
-from tests.conftest import RedisServer
+from tests.conftest import RedisServer, free_port
 from tests.stack import Process, Stack
 
 LIMITS = {"requests_per_minute": None, "tokens_per_minute": None, "concurrent": None}
@@ -107,6 +107,31 @@ def test_a_rotated_and_a_revoked_key_are_told(terminal: Terminal) -> None:
     assert new != old and terminal.key(new)["old_until"] - terminal.key(new)["rotated"] == 3_600
     assert "is revoked" in terminal.says("keys", "revoke", new)
     assert terminal.key(new)["revoked"] is not None
+
+
+def test_the_first_key_needs_no_other(
+    terminal: Terminal, shared_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", shared_redis.url)
+    monkeypatch.setenv("GATEWAY_API_KEY", "")
+    key = terminal.says("keys", "mint", "operator")
+    assert terminal.key(key) | {"name": "operator", "role": "admin", "tenant": "default"} == terminal.key(key)
+
+
+@pytest.mark.parametrize(
+    ("redis_url", "error", "said"),
+    [
+        pytest.param("redis://:secret@127.0.0.1:{port}/0", Unreachable, "does not answer", id="nobody there"),
+        pytest.param("http://127.0.0.1:{port}", Unable, "REDIS_URL: ", id="no Redis"),
+    ],
+)
+def test_a_redis_that_is_not_there_makes_no_key(
+    terminal: Terminal, redis_url: str, error: type[CommandError], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", redis_url.format(port=free_port()))
+    with pytest.raises(error) as caught:
+        terminal.says("keys", "mint")
+    assert said in str(caught.value) and "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
