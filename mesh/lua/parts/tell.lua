@@ -11,14 +11,15 @@ local function collect(entries, doors, entry)
 end
 
 -- Doors that no longer beat are told nothing. A channel that is not read is cut at 50,000 entries: whoever waits heals from the log.
--- For that reason no disk and no replica gets it either: everything in it stands in a log or a job, and is kept there.
+-- For that reason no disk and no replica gets it either: everything in it stands in a log or a job, and is kept there. (A service
+-- that has taken `set_repl` away keeps it as well.)
 local function tell(entries)
-  redis.set_repl(redis.REPL_NONE)
+  pcall(redis.set_repl, redis.REPL_NONE)
   for door, own in pairs(entries) do
     if redis.call('EXISTS', P .. 'door:' .. door) == 1 then
       local channel = P .. 'replies:' .. door
       if redis.call('RPUSH', channel, unpack(own)) > 50000 then redis.call('LTRIM', channel, -50000, -1) end
     end
   end
-  redis.set_repl(redis.REPL_ALL)
+  pcall(redis.set_repl, redis.REPL_ALL)
 end
