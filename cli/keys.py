@@ -31,6 +31,7 @@ from cli.screen import Document, Screen
 from mesh import store
 from mesh.settings import Environment
 from web import auth
+from web.keys import LONGEST_NAME
 
 app = typer.Typer(
     help="API keys: who may use the gateway, and how much of it. All but `mint` need an admin's key.",
@@ -103,12 +104,17 @@ def create(
 @app.command()
 def mint(name: Annotated[str, typer.Argument(help="For people.")] = "first key") -> None:
     """Make an admin's key in the Redis that REDIS_URL names, and print it: the first, or one more when it was lost."""
+    if len(name) > LONGEST_NAME:
+        raise Unable(f"NAME: at most {LONGEST_NAME} characters")
     try:
         client = store.connect(Environment().redis_url)
+    except ValueError as error:
+        raise Unable(f"The environment's variables cannot be used: {error}") from error
+    try:
         with contextlib.closing(client):
             key = auth.mint(client, role="admin", name=name)
-    except ValueError as error:
-        raise Unable(f"REDIS_URL: {error}") from error
+    except (redis.ResponseError, redis.AuthenticationError) as error:
+        raise Unable(f"The Redis of REDIS_URL refuses: {error}") from error
     except (redis.RedisError, OSError) as error:
         raise Unreachable(f"The Redis of REDIS_URL does not answer: {error}") from error
     Screen().line(key)

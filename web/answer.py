@@ -27,7 +27,8 @@ class Answer:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)  # beside Content-Type and Content-Length
     content_type: str = JSON
-    # Told how parts can be written while the iteration of the body waits for one; then they need not wake it.
+    # Told how parts can be written while the iteration of the body waits for one, so that they need not wake it. Under
+    # WSGI, which has no such way, it is not told, and all parts come from the body.
     straight: Callable[[Push], None] | None = None
 
     def flask(self) -> Response:

@@ -20,7 +20,8 @@ T = TypeVar("T")
 Role = Literal["admin", "user"]
 Do = Callable[[store.Call[Any]], Any]
 
-_Text = Annotated[str, Field(max_length=256)]
+LONGEST_NAME = 256  # characters
+_Text = Annotated[str, Field(max_length=LONGEST_NAME)]
 _Pattern = Annotated[str, Field(min_length=1, max_length=256)]
 
 

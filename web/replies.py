@@ -158,9 +158,9 @@ class Follower:
         self._came: list[_Entry] = []
         self._more = Flag()
         self._ready: list[tuple[int, Event]] = []
-        self._listening = False  # somebody waits in `next`
+        self._listening = False  # somebody waits in `next` or `batch`
         self._patience_s = 0.0
-        self._until = 0.0  # when `next` gives up
+        self._until = 0.0  # when he gives up
         # Given the next events while `batch` waits for them, which then goes on waiting; whether it may. What it raises
         # leaves the events to `batch`.
         self.past: Callable[[Sequence[tuple[int, Event]]], bool] | None = None

@@ -1,7 +1,7 @@
 """Writes the events of a worker's jobs, in order, with at most one write under way.
 
 What comes while a write is under way, of one job or of three hundred, leaves together in the next one, and a script
-call is paid once for all that piled up. Who speaks alone is never delayed. After a write for several jobs the next one
+call is paid once for all that piled up. While few speak, nobody is delayed. After a write for several jobs the next one
 waits for a moment: each round trip costs worker, Redis and door more than what it carries.
 """
 
@@ -60,7 +60,7 @@ class Outbox:
                     words = ["lost"] * len(leaving)
                 for (publisher, _), word in zip(leaving, words, strict=True):
                     publisher.left(word)
-                if len(leaving) >= _SEVERAL:
+                if len(leaving) >= _SEVERAL and count < _MOST_AT_ONCE:
                     await asyncio.sleep(_GATHER_S)
         finally:
             self._writing = None

@@ -121,14 +121,20 @@ def test_the_first_key_needs_no_other(
 @pytest.mark.parametrize(
     ("redis_url", "error", "said"),
     [
-        pytest.param("redis://:secret@127.0.0.1:{port}/0", Unreachable, "does not answer", id="nobody there"),
-        pytest.param("http://127.0.0.1:{port}", Unable, "REDIS_URL: ", id="no Redis"),
+        pytest.param("redis://:secret@127.0.0.1:{nobody}/0", Unreachable, "does not answer", id="nobody there"),
+        pytest.param("redis://gw:secrets@127.0.0.1:{redis}/0", Unable, "refuses", id="another password"),
+        pytest.param("http://127.0.0.1:{nobody}", Unable, "REDIS_URL: ", id="no Redis"),
     ],
 )
 def test_a_redis_that_is_not_there_makes_no_key(
-    terminal: Terminal, redis_url: str, error: type[CommandError], said: str, monkeypatch: pytest.MonkeyPatch
+    terminal: Terminal,
+    shared_redis: RedisServer,
+    redis_url: str,
+    error: type[CommandError],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("REDIS_URL", redis_url.format(port=free_port()))
+    monkeypatch.setenv("REDIS_URL", redis_url.format(nobody=free_port(), redis=shared_redis.port))
     with pytest.raises(error) as caught:
         terminal.says("keys", "mint")
     assert said in str(caught.value) and "secret" not in str(caught.value)
@@ -137,6 +143,7 @@ def test_a_redis_that_is_not_there_makes_no_key(
 @pytest.mark.parametrize(
     ("words", "error", "said"),
     [
+        pytest.param(("keys", "mint", "x" * 257), Unable, "NAME: at most 256 characters", id="a long name"),
         pytest.param(("keys", "change", "abc", "--rpm", "5"), Refused, "There is no key 'abc'", id="no such key"),
         pytest.param(("keys", "change", "abc", "--lift", "wings"), Unable, "--lift wings: expected one of", id="lift"),
         pytest.param(("keys", "create", "--priority", "fast"), Refused, "priorities", id="no such lane"),

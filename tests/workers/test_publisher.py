@@ -121,7 +121,10 @@ def test_many_jobs_share_a_write_and_stay_apart(redis_server: RedisServer) -> No
 
 
 @pytest.mark.parametrize(("jobs", "writes"), [(3, 3), (4, 2), (20, 2)])
-def test_after_a_write_for_several_jobs_the_next_one_gathers(redis_server: RedisServer, jobs: int, writes: int) -> None:
+def test_after_a_write_for_several_jobs_the_next_one_gathers(
+    redis_server: RedisServer, jobs: int, writes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.publisher._GATHER_S", 0.2)
     client = redis_server.client()
     claims = claimed(client, jobs)
 

@@ -43,7 +43,7 @@ class Connection(asyncio.Protocol):
         self._transport: Any = None  # uvloop's are none of asyncio's classes
         self._waiter: asyncio.Future[None] | None = None
         self._take: Callable[[bytes], bool] | None = None  # what comes is given to it, until it says no
-        self._broke: Exception | None = None  # in taking
+        self._broke: Exception | None = None  # in taking, until whoever waits has heard of it
         self._lost: OSError | None = None
         self._pieces: list[bytes] = []
         self._unread = 0
@@ -68,7 +68,7 @@ class Connection(asyncio.Protocol):
         """
         self.status = self._head_bytes = 0
         self.headers = {}
-        self._inflate = None
+        self._inflate = self._broke = None
         self._bounded = self._reusable = False
         self._busy = True
         self._transport.write(request)

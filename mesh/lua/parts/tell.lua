@@ -11,8 +11,8 @@ local function collect(entries, doors, entry)
 end
 
 -- Doors that no longer beat are told nothing. A channel that is not read is cut at 50,000 entries: whoever waits heals from the log.
--- For that reason no disk and no replica gets it either: everything in it stands in a log or a job, and is kept there. (A service
--- that has taken `set_repl` away keeps it as well.)
+-- For that reason what is pushed goes to no disk and no replica either: all of it stands in a log or a job, and is kept there.
+-- (A service that has taken `set_repl` away keeps it as well.)
 local function tell(entries)
   pcall(redis.set_repl, redis.REPL_NONE)
   for door, own in pairs(entries) do
