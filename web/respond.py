@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from collections.abc import Iterator
@@ -202,7 +203,8 @@ def _first(follower: Follower) -> tuple[int, Event] | None:
 
 def _answered(listener: Listener, lines: sse.Lines, first: tuple[int, Event] | None) -> Answer:
     follower = listener.follower
-    return sse.answer(_begun(_written(listener, lines, first)), follower.job_id, sse.straight(follower, lines))
+    straight = functools.partial(sse.straight, follower, lines)
+    return sse.answer(_begun(_written(listener, lines, first)), follower.job_id, straight)
 
 
 def _begun(written: Iterator[bytes]) -> Iterator[bytes]:

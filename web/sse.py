@@ -97,11 +97,6 @@ def stream(follower: Follower, lines: Lines, first: tuple[int, Event] | None) ->
             yield KEEP_ALIVE
 
 
-def straight(follower: Follower, lines: Lines) -> Callable[[Push], None]:
-    """How `stream` of the same two is told of a way past it: what comes while it waits is written by whoever brings it,
-    without a change of greenlets."""
-
-    def tell(push: Push) -> None:
-        follower.past = lambda events: push(lines.written(events))
-
-    return tell
+def straight(follower: Follower, lines: Lines, push: Push) -> None:
+    """While `stream` of the same two waits, what comes is pushed by who brings it, without a change of greenlets."""
+    follower.past = lambda events: push(lines.written(events))

@@ -17,6 +17,7 @@ from mesh import errors
 from mesh.errors import GatewayError
 from tests.contract.exchange import Pair, call, chat, collected, ended, run, until
 from tests.standins import Fault
+from tests.standins import openai as openai_stand_in
 from workers.providers import Provider
 
 QUICK = {"connect_s": 2, "first_token_s": 0.8, "silence_s": 0.3, "total_s": 1.2}
@@ -383,3 +384,27 @@ def test_the_total_ends_a_stream_that_never_falls_silent(pair: Pair) -> None:
 
     assert type(error) is errors.ProviderTimeout
     assert took_s < 3
+
+
+def test_each_event_of_a_slow_stream_is_waited_for_anew(pair: Pair) -> None:
+    async def main() -> float:
+        async with pair.opened(timeouts={**PATIENT, "silence_s": 0.8}) as (server, provider):
+            server.pause_s = 0.2
+            begun = time.monotonic()
+            assert await ended(_attempt(provider, "stream")) is None
+            return time.monotonic() - begun
+
+    assert run(main()) > 0.8, "all of it took no longer than one silence may"
+
+
+def test_the_last_word_of_a_stream_ends_it_though_its_body_stays_open() -> None:
+    async def main() -> float:
+        timeouts = {**PATIENT, "silence_s": 10}
+        async with Pair("openai", "direct", openai_stand_in.Server).opened(timeouts=timeouts) as (server, provider):
+            server.fault = Fault("stall", after=1_000)
+            begun = time.monotonic()
+            chunks = await collected(provider, call(chat()))
+            assert chunks[-1]["usage"]
+            return time.monotonic() - begun
+
+    assert run(main()) < 5

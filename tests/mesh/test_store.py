@@ -27,6 +27,10 @@ def client(redis_server: RedisServer) -> redis.Redis:
 
 @pytest.fixture
 def do(client: redis.Redis) -> Do:
+    return doing(client)
+
+
+def doing(client: redis.Redis) -> Do:
     return lambda call: store.run(client, call)
 
 
@@ -242,10 +246,7 @@ def test_events_are_numbered_once_and_reach_only_living_doors(do: Do, client: re
 
 def test_what_doors_are_told_is_not_kept_twice(own_redis: RedisServer) -> None:
     client = own_redis.client()
-
-    def do(call: store.Call[Any]) -> Any:
-        return store.run(client, call)
-
+    do = doing(client)
     do(store.door_beat("alive"))
     job = submitted_and_claimed(do, door="alive")
     say(do, job, 1, True, [b"a sealed event"])
@@ -256,6 +257,20 @@ def test_what_doors_are_told_is_not_kept_twice(own_redis: RedisServer) -> None:
     own_redis.kill()
     own_redis.start()
     assert do(store.events(job.id, 0)) == [(1, b"a sealed event")] and status(do, job.id).end == b"end"
+
+
+def test_what_is_written_after_a_door_was_told_is_kept(own_redis: RedisServer) -> None:
+    client = own_redis.client()
+    do = doing(client)
+    do(store.door_beat("alive"))
+    overdue = [submission(timeout_ms=0, door="alive") for _ in range(3)]
+    for job in overdue:
+        submit(do, job)
+    wait_until(lambda: do(store.reap(["ollama"], max_attempts=3)).overdue_closed == 3)  # one call tells of each
+    assert client.llen("gw:replies:alive") == 3
+    own_redis.kill()
+    own_redis.start()
+    assert [status(do, job.id).state for job in overdue] == [State.EXPIRED] * 3
 
 
 def test_a_record_of_several_events_is_found_from_each_of_them(do: Do, client: redis.Redis) -> None:
@@ -473,10 +488,7 @@ def test_a_tenants_jobs_are_listed_newest_first_in_pages(do: Do) -> None:
 
 def test_a_full_redis_refuses_submits_and_lets_running_jobs_end(own_redis: RedisServer) -> None:
     client = own_redis.client()
-
-    def do(call: store.Call[Any]) -> Any:
-        return store.run(client, call)
-
+    do = doing(client)
     job = submitted_and_claimed(do)
     submit(do, submission())
     own_redis.admin().config_set("maxmemory", 1)

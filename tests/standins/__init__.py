@@ -113,6 +113,7 @@ class StandIn:
         self.fault: Fault | None = None
         self.quirks: frozenset[str] = frozenset()
         self.piece_bytes = 0  # streams leave in pieces of this size; 0: an event at a time
+        self.pause_s = 0.0  # after each piece
         self.told: Mapping[str, str] = {}  # headers of every answer
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[Mapping[str, str]] = []
@@ -254,7 +255,7 @@ class StandIn:
                 frames.append(self.frame({"error": self.error(500) if fault.error is None else fault.error}))
         for piece in self._pieces(frames):
             await response.write(piece)
-            await asyncio.sleep(0)  # the client's turn: pieces leave one by one
+            await asyncio.sleep(self.pause_s)  # the client's turn: pieces leave one by one
         while fault is not None and fault.kind == "flood":
             await response.write(frames[-1] * 100)
             await asyncio.sleep(0)
